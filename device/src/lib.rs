@@ -1,0 +1,1 @@
+//! The VSS driver's device files: the message, the ioctls, waiting for a request.

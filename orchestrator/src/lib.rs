@@ -1,0 +1,1 @@
+//! The orchestrator: reads the host's requests, plans, drives the steps, keeps the deadlines, answers.

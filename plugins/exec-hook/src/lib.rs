@@ -1,0 +1,1 @@
+//! Runs the administrator's scripts in hooks.d around the freeze.

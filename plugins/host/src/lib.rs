@@ -1,0 +1,1 @@
+//! The process that loads one plugin and serves its calls, single-threaded.

@@ -1,0 +1,1 @@
+//! Freezes UFS through /dev/ufssuspend, one descriptor a filesystem.

@@ -1,0 +1,1 @@
+//! A simulated Hyper-V host and VSS driver behind real device nodes (FUSE).

@@ -1,0 +1,1 @@
+//! End-to-end stories: a real daemon, real freezes, judged from outside.

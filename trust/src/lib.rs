@@ -1,0 +1,1 @@
+//! May root use this file? One routine for plugins, hooks, configuration and state.

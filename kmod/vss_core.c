@@ -1,0 +1,616 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The request state machine of the VSS driver.  See vss_core.h for what it is
+ * and what it leaves to its caller.
+ *
+ *                 CHECK, FREEZE                        THAW
+ *          .------------------------. idle .------------------------.
+ *          |                        `--^---'                        |
+ *          v                           |                            v
+ *    asking the apps -- no, gone ----->+<---- no, node closed -- asking fs
+ *          | all yes, or none there    |                            | yes
+ *          v                           |                            v
+ *      asking fs ----- yes or no ----->+<-- all done or gone -- asking the apps
+ *
+ * - One request at a time.  Any other that comes meanwhile fails at once; but
+ *   a THAW fails a pending CHECK or FREEZE instead, and takes its place.
+ * - The time limit is one for both stages; when it passes, the host hears
+ *   HV_E_FAIL and whoever is still at work gets ETIMEDOUT.
+ * - CHECK and FREEZE fail as soon as one of those that were asked says no or
+ *   closes, even after it had said yes.  In a THAW an application that closes
+ *   is passed over, and so is one that says no, unless it is the only one:
+ *   then its answer is the host's, as with the in-base driver.
+ * - With the filesystem node closed, requests fail at once; negotiation and
+ *   GET_DM_INFO, which need nobody's help, are answered all the same.  (The
+ *   in-base driver stays silent until the node's first open.)
+ * - An application that has READ a FREEZE "holds" until it READs a THAW.
+ *   When a FREEZE fails or a THAW ends, whoever still holds is handed a THAW
+ *   of the driver's own, for which nothing waits.  A FREEZE that a THAW
+ *   displaced is left to that THAW, so that filesystems are released first.
+ * - An opener reads its own THAW before the host's next request.
+ *
+ * Locking: none here.  Every function is called with the caller's lock held.
+ */
+#ifdef _KERNEL
+#include <sys/param.h>
+#include <sys/systm.h>
+#include <sys/errno.h>
+#else
+#include <errno.h>
+#include <string.h>
+#endif
+
+#include "hv_utilreg.h"
+#include "vss_core.h"
+#include "vss_ic.h"
+
+/* msgids are unique among this many requests, whatever the clock does. */
+#define	MSGID_SEQ_MASK	1023U
+
+#define	FS(c)			(&(c)->openers[VSS_FS_OPENER])
+#define	FOREACH_APP(o, c)						\
+	for ((o) = &(c)->openers[1]; (o) < &(c)->openers[VSS_OPENERS_MAX]; (o)++)
+
+static int
+index_of(const struct vss_core *c, const struct vss_opener *o)
+{
+	return ((int)(o - c->openers));
+}
+
+static struct vss_opener *
+find_opener(struct vss_core *c, int opener)
+{
+	if (opener < 0 || opener >= VSS_OPENERS_MAX ||
+	    !c->openers[opener].open)
+		return (NULL);
+	return (&c->openers[opener]);
+}
+
+static void
+say(struct vss_core *c, int level, const char *what, int opener, uint32_t opt,
+    uint64_t msgid)
+{
+	if (c->ops.log != NULL)
+		c->ops.log(c->arg, level, what, opener, opt, msgid);
+}
+
+static void
+send_answer(struct vss_core *c, uint64_t xactid, uint8_t *msg, size_t len,
+    uint32_t status)
+{
+	vss_ic_answer(msg, status);
+	c->counters.answers++;
+	c->ops.send(c->arg, xactid, msg, len);
+}
+
+/*
+ * The arrival time, to the microsecond; the rest is a sequence number.  So a
+ * program can tell from it how much of the limit is spent, and a clock that is
+ * set back can't make two requests look like one.
+ */
+static uint64_t
+new_msgid(struct vss_core *c)
+{
+	return ((c->ops.now_ns(c->arg) & ~(uint64_t)MSGID_SEQ_MASK) |
+	    (c->next_seq++ & MSGID_SEQ_MASK));
+}
+
+static void
+remember(struct vss_opener *o, uint64_t msgid)
+{
+	o->recent[o->recent_next] = msgid;
+	o->recent_next = (o->recent_next + 1) % VSS_RECENT_IDS;
+}
+
+static int
+has_read(const struct vss_opener *o, uint64_t msgid)
+{
+	for (int i = 0; i < VSS_RECENT_IDS; i++)
+		if (o->recent[i] == msgid && msgid != 0)
+			return (1);
+	return (0);
+}
+
+/* Hands a THAW to every application that was handed FREEZE and left so. */
+static void
+release_holders(struct vss_core *c)
+{
+	struct vss_opener *o;
+
+	FOREACH_APP(o, c) {
+		if (!o->open || !o->holds || o->own == VSS_PART_QUEUED)
+			continue;
+		o->own = VSS_PART_QUEUED;
+		o->own_id = new_msgid(c);
+		c->counters.driver_thaws++;
+		say(c, VSS_LOG_INFO, "driver's own THAW", index_of(c, o),
+		    HV_VSS_THAW, o->own_id);
+		c->ops.notify(c->arg, index_of(c, o));
+	}
+}
+
+/* Answers the pending request and withdraws it from all openers. */
+static void
+end_request(struct vss_core *c, uint32_t status)
+{
+	struct vss_request *r = &c->req;
+
+	c->ops.timer_cancel(c->arg);
+	c->stage = VSS_IDLE;
+	for (int i = 0; i < VSS_OPENERS_MAX; i++)
+		c->openers[i].part = VSS_PART_NONE;
+
+	if (r->opt == HV_VSS_CHECK)
+		vss_ic_set_flags(r->msg, VSS_HBU_NO_AUTO_RECOVERY);
+	say(c, status == HV_S_OK ? VSS_LOG_INFO : VSS_LOG_ERR,
+	    status == HV_S_OK ? "host hears success" : "host hears failure",
+	    -1, r->opt, r->msgid);
+	send_answer(c, r->xactid, r->msg, r->len, status);
+	if (c->ops.done != NULL)
+		c->ops.done(c->arg, r->opt, r->msgid, status, FS(c)->holds);
+}
+
+static void
+finish(struct vss_core *c, uint32_t status)
+{
+	uint32_t opt = c->req.opt;
+
+	end_request(c, status);
+	if (opt == HV_VSS_THAW || (opt == HV_VSS_FREEZE && status != HV_S_OK))
+		release_holders(c);
+}
+
+static void
+ask_fs(struct vss_core *c)
+{
+	c->stage = VSS_ASKING_FS;
+	FS(c)->part = VSS_PART_QUEUED;
+	say(c, VSS_LOG_DEBUG, "asked", VSS_FS_OPENER, c->req.opt,
+	    c->req.msgid);
+	c->ops.notify(c->arg, VSS_FS_OPENER);
+}
+
+/* Asks all applications at once; returns how many there are. */
+static uint32_t
+ask_apps(struct vss_core *c)
+{
+	struct vss_opener *o;
+
+	c->req.apps_asked = 0;
+	FOREACH_APP(o, c) {
+		if (!o->open)
+			continue;
+		o->part = VSS_PART_QUEUED;
+		c->req.apps_asked++;
+	}
+	if (c->req.apps_asked == 0)
+		return (0);
+	c->stage = VSS_ASKING_APPS;
+	FOREACH_APP(o, c) {
+		if (o->part != VSS_PART_QUEUED)
+			continue;
+		say(c, VSS_LOG_DEBUG, "asked", index_of(c, o), c->req.opt,
+		    c->req.msgid);
+		c->ops.notify(c->arg, index_of(c, o));
+	}
+	return (c->req.apps_asked);
+}
+
+/* One of the applications asked has answered or is gone: was it the last? */
+static void
+check_apps(struct vss_core *c)
+{
+	struct vss_opener *o;
+
+	FOREACH_APP(o, c)
+		if (o->part == VSS_PART_QUEUED || o->part == VSS_PART_READ)
+			return;
+	if (c->req.opt == HV_VSS_THAW)
+		finish(c, c->req.status);
+	else
+		ask_fs(c);
+}
+
+static void
+begin(struct vss_core *c, uint32_t opt, const uint8_t *msg, size_t len,
+    uint64_t xactid)
+{
+	struct vss_request *r = &c->req;
+
+	r->opt = opt;
+	r->status = HV_S_OK;
+	r->msgid = new_msgid(c);
+	r->xactid = xactid;
+	r->len = (uint32_t)len;
+	memcpy(r->msg, msg, len);
+	say(c, VSS_LOG_INFO, "host asks", -1, opt, r->msgid);
+
+	/* Armed first: whoever is woken may answer before we return. */
+	c->ops.timer_arm(c->arg, c->timeout_ms);
+	if (opt == HV_VSS_THAW || ask_apps(c) == 0)
+		ask_fs(c);
+}
+
+/* Fails a request that never began. */
+static void
+refuse(struct vss_core *c, const char *why, uint32_t opt, uint8_t *msg,
+    size_t len, uint64_t xactid)
+{
+	c->counters.refused++;
+	if (opt == HV_VSS_CHECK)
+		vss_ic_set_flags(msg, VSS_HBU_NO_AUTO_RECOVERY);
+	say(c, VSS_LOG_ERR, why, -1, opt, 0);
+	send_answer(c, xactid, msg, len, HV_E_FAIL);
+	if (c->ops.done != NULL)
+		c->ops.done(c->arg, opt, 0, HV_E_FAIL, FS(c)->holds);
+}
+
+static void
+host_request(struct vss_core *c, uint32_t opt, uint8_t *msg, size_t len,
+    uint64_t xactid)
+{
+	c->counters.requests++;
+	if (len > VSS_HOST_MSG_MAX) {
+		refuse(c, "refused: message too long", opt, msg, len, xactid);
+	} else if (!FS(c)->open) {
+		refuse(c, "refused: filesystem node is closed", opt, msg, len,
+		    xactid);
+		if (opt == HV_VSS_THAW)
+			release_holders(c);
+	} else if (c->stage == VSS_IDLE) {
+		begin(c, opt, msg, len, xactid);
+	} else if (opt == HV_VSS_THAW && c->req.opt != HV_VSS_THAW) {
+		c->counters.cancelled++;
+		end_request(c, HV_E_FAIL);
+		begin(c, opt, msg, len, xactid);
+	} else {
+		refuse(c, "refused: another request is pending", opt, msg,
+		    len, xactid);
+	}
+}
+
+void
+vss_core_host_msg(struct vss_core *c, uint8_t *msg, size_t len,
+    uint64_t xactid)
+{
+	enum vss_ic_kind kind;
+	uint32_t status;
+
+	if (c->detached)
+		return;
+	kind = vss_ic_kind(msg, len);
+	if (kind == VSS_IC_RUNT) {
+		c->counters.runts++;
+		say(c, VSS_LOG_ERR, "dropped: shorter than a header", -1,
+		    HV_VSS_NONE, 0);
+		return;
+	}
+	c->counters.messages++;
+
+	switch (kind) {
+	case VSS_IC_CHECK:
+		host_request(c, HV_VSS_CHECK, msg, len, xactid);
+		return;
+	case VSS_IC_FREEZE:
+		host_request(c, HV_VSS_FREEZE, msg, len, xactid);
+		return;
+	case VSS_IC_THAW:
+		host_request(c, HV_VSS_THAW, msg, len, xactid);
+		return;
+	case VSS_IC_NEGOTIATE:
+		status = vss_ic_negotiate(msg, len, &c->fw_version,
+		    &c->msg_version);
+		break;
+	case VSS_IC_DM_INFO:
+		vss_ic_set_flags(msg, 0);
+		status = HV_S_OK;
+		break;
+	case VSS_IC_UNSUPPORTED:
+		status = HV_ERROR_NOT_SUPPORTED;
+		break;
+	default:
+		status = HV_E_FAIL;
+		break;
+	}
+	if (status != HV_S_OK)
+		say(c, VSS_LOG_ERR, "message refused", -1, HV_VSS_NONE, 0);
+	send_answer(c, xactid, msg, len, status);
+}
+
+int
+vss_core_open(struct vss_core *c, enum vss_node node, int *openerp)
+{
+	struct vss_opener *o, *end;
+
+	if (c->detached)
+		return (ENXIO);
+	if (node == VSS_NODE_FS) {
+		o = FS(c);
+		end = o + 1;
+	} else {
+		o = &c->openers[1];
+		end = o + c->max_apps;
+	}
+	while (o < end && o->open)
+		o++;
+	if (o == end)
+		return (EBUSY);
+
+	memset(o, 0, sizeof(*o));
+	o->open = 1;
+	*openerp = index_of(c, o);
+	say(c, VSS_LOG_DEBUG, "opened", *openerp, HV_VSS_NONE, 0);
+	return (0);
+}
+
+void
+vss_core_close(struct vss_core *c, int opener)
+{
+	struct vss_opener *o;
+	int took_part;
+
+	o = find_opener(c, opener);
+	if (o == NULL)
+		return;
+	took_part = o->part != VSS_PART_NONE;
+	memset(o, 0, sizeof(*o));
+	say(c, VSS_LOG_DEBUG, "closed", opener, HV_VSS_NONE, 0);
+	if (c->stage == VSS_IDLE)
+		return;
+	/* The daemon's part may be yet to come, or over: without it, no. */
+	if (opener == VSS_FS_OPENER)
+		finish(c, HV_E_FAIL);
+	else if (took_part && c->req.opt != HV_VSS_THAW)
+		finish(c, HV_E_FAIL);
+	else if (took_part)
+		check_apps(c);
+}
+
+int
+vss_core_read(struct vss_core *c, int opener, struct hv_vss_opt_msg *msg)
+{
+	struct vss_opener *o;
+
+	memset(msg, 0, sizeof(*msg));
+	o = find_opener(c, opener);
+	if (o == NULL || c->detached)
+		return (ENXIO);
+
+	if (o->own == VSS_PART_QUEUED) {
+		o->own = VSS_PART_READ;
+		msg->opt = HV_VSS_THAW;
+		msg->msgid = o->own_id;
+	} else if (o->part == VSS_PART_QUEUED) {
+		o->part = VSS_PART_READ;
+		msg->opt = c->req.opt;
+		msg->msgid = c->req.msgid;
+	} else {
+		msg->status = VSS_FAIL;
+		return (0);
+	}
+	remember(o, msg->msgid);
+	/* An application is let go by hearing of it, the daemon by doing it. */
+	if (msg->opt == HV_VSS_FREEZE)
+		o->holds = 1;
+	else if (msg->opt == HV_VSS_THAW && opener != VSS_FS_OPENER)
+		o->holds = 0;
+	say(c, VSS_LOG_DEBUG, "READ", opener, msg->opt, msg->msgid);
+	return (0);
+}
+
+static void
+fs_answered(struct vss_core *c, int yes)
+{
+	if ((c->req.opt == HV_VSS_FREEZE && !yes) ||
+	    (c->req.opt == HV_VSS_THAW && yes))
+		FS(c)->holds = 0;
+	if (!yes)
+		finish(c, HV_E_FAIL);
+	else if (c->req.opt != HV_VSS_THAW || ask_apps(c) == 0)
+		finish(c, HV_S_OK);
+}
+
+static void
+app_answered(struct vss_core *c, int yes)
+{
+	if (!yes && c->req.opt != HV_VSS_THAW) {
+		finish(c, HV_E_FAIL);
+		return;
+	}
+	if (!yes && c->req.apps_asked == 1)
+		c->req.status = HV_E_FAIL;
+	check_apps(c);
+}
+
+int
+vss_core_write(struct vss_core *c, int opener,
+    const struct hv_vss_opt_msg *msg)
+{
+	struct vss_opener *o;
+	int own;
+
+	o = find_opener(c, opener);
+	if (o == NULL || c->detached)
+		return (ENXIO);
+
+	own = o->own == VSS_PART_READ && o->own_id == msg->msgid;
+	if (!own && (o->part != VSS_PART_READ || c->req.msgid != msg->msgid)) {
+		if (!has_read(o, msg->msgid)) {
+			say(c, VSS_LOG_ERR, "WRITE of an id it never READ",
+			    opener, msg->opt, msg->msgid);
+			return (ENOENT);
+		}
+		c->counters.late_answers++;
+		say(c, VSS_LOG_INFO, "WRITE too late", opener, msg->opt,
+		    msg->msgid);
+		return (ETIMEDOUT);
+	}
+	if (msg->opt != (own ? HV_VSS_THAW : c->req.opt)) {
+		say(c, VSS_LOG_ERR, "WRITE of another opt than it READ",
+		    opener, msg->opt, msg->msgid);
+		return (EINVAL);
+	}
+	say(c, VSS_LOG_DEBUG, msg->status == VSS_SUCCESS ? "says done" :
+	    "says no", opener, msg->opt, msg->msgid);
+
+	if (own) {
+		o->own = VSS_PART_NONE;
+		return (0);
+	}
+	o->part = VSS_PART_DONE;
+	if (opener == VSS_FS_OPENER)
+		fs_answered(c, msg->status == VSS_SUCCESS);
+	else
+		app_answered(c, msg->status == VSS_SUCCESS);
+	return (0);
+}
+
+int
+vss_core_ioctl(struct vss_core *c, int opener, unsigned long cmd,
+    int open_for_writing, struct hv_vss_opt_msg *msg)
+{
+	if (c->detached)
+		return (ENXIO);
+	if (cmd != IOCHVVSSREAD && cmd != IOCHVVSSWRITE)
+		return (ENOTTY);
+	if (!open_for_writing)
+		return (EPERM);
+	return (cmd == IOCHVVSSREAD ? vss_core_read(c, opener, msg) :
+	    vss_core_write(c, opener, msg));
+}
+
+int
+vss_core_is_readable(const struct vss_core *c, int opener)
+{
+	const struct vss_opener *o;
+
+	if (opener < 0 || opener >= VSS_OPENERS_MAX)
+		return (0);
+	o = &c->openers[opener];
+	return (o->open && (c->detached || o->own == VSS_PART_QUEUED ||
+	    o->part == VSS_PART_QUEUED));
+}
+
+void
+vss_core_timeout(struct vss_core *c)
+{
+	if (c->stage == VSS_IDLE)
+		return;
+	c->counters.timeouts++;
+	say(c, VSS_LOG_ERR, c->stage == VSS_ASKING_FS ?
+	    "no answer in time from the filesystem node" :
+	    "no answer in time from an application", -1, c->req.opt,
+	    c->req.msgid);
+	finish(c, HV_E_FAIL);
+}
+
+void
+vss_core_set_timeout_ms(struct vss_core *c, uint32_t timeout_ms)
+{
+	if (timeout_ms < VSS_TIMEOUT_LOWEST_MS)
+		timeout_ms = VSS_TIMEOUT_LOWEST_MS;
+	if (timeout_ms > VSS_TIMEOUT_HIGHEST_MS)
+		timeout_ms = VSS_TIMEOUT_HIGHEST_MS;
+	c->timeout_ms = timeout_ms;
+}
+
+void
+vss_core_init(struct vss_core *c, const struct vss_core_config *config,
+    const struct vss_core_ops *ops, void *arg)
+{
+	memset(c, 0, sizeof(*c));
+	c->ops = *ops;
+	c->arg = arg;
+	c->next_seq = 1;
+	c->max_apps = VSS_APPS_MAX;
+	c->timeout_ms = VSS_TIMEOUT_DEFAULT_MS;
+	if (config == NULL)
+		return;
+	if (config->max_apps != 0 && config->max_apps < VSS_APPS_MAX)
+		c->max_apps = config->max_apps;
+	if (config->timeout_ms != 0)
+		vss_core_set_timeout_ms(c, config->timeout_ms);
+}
+
+void
+vss_core_detach(struct vss_core *c)
+{
+	if (c->detached)
+		return;
+	if (c->stage != VSS_IDLE)
+		end_request(c, HV_E_FAIL);
+	c->detached = 1;
+	for (int i = 0; i < VSS_OPENERS_MAX; i++) {
+		c->openers[i].own = VSS_PART_NONE;
+		if (c->openers[i].open)
+			c->ops.notify(c->arg, i);
+	}
+}
+
+int
+vss_core_fini(struct vss_core *c)
+{
+	if (c->stage != VSS_IDLE)
+		return (EBUSY);
+	for (int i = 0; i < VSS_OPENERS_MAX; i++)
+		if (c->openers[i].open)
+			return (EBUSY);
+	c->detached = 1;
+	return (0);
+}
+
+size_t
+vss_core_size(void)
+{
+	return (sizeof(struct vss_core));
+}
+
+size_t
+vss_core_align(void)
+{
+	return (_Alignof(struct vss_core));
+}
+
+enum vss_stage
+vss_core_stage(const struct vss_core *c)
+{
+	return ((enum vss_stage)c->stage);
+}
+
+uint32_t
+vss_core_pending_opt(const struct vss_core *c)
+{
+	return (c->stage == VSS_IDLE ? (uint32_t)HV_VSS_NONE : c->req.opt);
+}
+
+uint32_t
+vss_core_timeout_ms(const struct vss_core *c)
+{
+	return (c->timeout_ms);
+}
+
+int
+vss_core_openers(const struct vss_core *c, enum vss_node node)
+{
+	int count;
+
+	if (node == VSS_NODE_FS)
+		return (c->openers[VSS_FS_OPENER].open);
+	count = 0;
+	for (int i = 1; i < VSS_OPENERS_MAX; i++)
+		count += c->openers[i].open;
+	return (count);
+}
+
+int
+vss_core_is_detached(const struct vss_core *c)
+{
+	return (c->detached);
+}
+
+void
+vss_core_get_counters(const struct vss_core *c, struct vss_core_counters *out)
+{
+	*out = c->counters;
+}

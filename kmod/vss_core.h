@@ -1,0 +1,209 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The request state machine between one Hyper-V host and the programs that
+ * bring a guest to rest: who is asked what, in which order, for how long, and
+ * what the host hears.  It is the same file in the FreeBSD module and in the
+ * simulator, so it knows no kernel, allocates nothing and has no globals.
+ * (Compile vss_core.c together with vss_ic.c.)
+ *
+ * It never sleeps and has no lock: the caller serialises all calls on one
+ * struct vss_core, vss_core_timeout() included.  Callbacks run inside these
+ * calls and must not call back into the core, the getters excepted.
+ *
+ * Where an errno is returned it is the platform's own: ETIMEDOUT is 60 on
+ * FreeBSD and 110 on Linux.
+ */
+#ifndef _VSS_CORE_H_
+#define	_VSS_CORE_H_
+
+#ifdef _KERNEL
+#include <sys/types.h>
+#else
+#include <stddef.h>
+#include <stdint.h>
+#endif
+
+#include "hv_snapshot.h"
+
+#define	VSS_FS_OPENER		0	/* index of the filesystem node's */
+#define	VSS_APPS_MAX		8	/* applications at once, most */
+#define	VSS_OPENERS_MAX		(1 + VSS_APPS_MAX)
+#define	VSS_RECENT_IDS		16	/* ids an opener's late WRITE may name */
+#define	VSS_HOST_MSG_MAX	256	/* bytes; a real request has 40 */
+
+#define	VSS_TIMEOUT_DEFAULT_MS	15000	/* the in-base driver's */
+#define	VSS_TIMEOUT_LOWEST_MS	10
+#define	VSS_TIMEOUT_HIGHEST_MS	60000
+
+enum vss_node {
+	VSS_NODE_FS = 0,	/* hv_fsvss_dev: one opener, the daemon */
+	VSS_NODE_APP = 1	/* hv_appvss_dev: applications */
+};
+
+enum vss_log_level {
+	VSS_LOG_ERR = 0,	/* somebody misbehaved, or a request failed */
+	VSS_LOG_INFO = 1,	/* a request came or was answered */
+	VSS_LOG_DEBUG = 2	/* each step */
+};
+
+struct vss_core_config {
+	uint32_t	max_apps;	/* 1..VSS_APPS_MAX; 0: VSS_APPS_MAX */
+	uint32_t	timeout_ms;	/* VSS_TIMEOUT_*; 0: the default */
+};
+
+/* What the core needs done.  log and done may be NULL. */
+struct vss_core_ops {
+	/* Wall clock, ns since 1970; may step. */
+	uint64_t (*now_ns)(void *arg);
+	/* Answer to the host; xactid as it came with the message. */
+	void	(*send)(void *arg, uint64_t xactid, uint8_t *msg, size_t len);
+	/* This opener has become readable: wake who polls it. */
+	void	(*notify)(void *arg, int opener);
+	/* Call vss_core_timeout() after ms, once; replaces a running timer. */
+	void	(*timer_arm)(void *arg, uint32_t ms);
+	/* From its return on, the armed timer does not fire. */
+	void	(*timer_cancel)(void *arg);
+	/*
+	 * The host has its answer to a CHECK, FREEZE or THAW (opt, HV_VSS_*).
+	 * may_hold is 1 if filesystems may be frozen now, so that nothing that
+	 * could wait for a disk may be started on account of it.
+	 */
+	void	(*done)(void *arg, uint32_t opt, uint64_t msgid,
+		    uint32_t status, int may_hold);
+	/* what is a static phrase; opener is -1 where it's about the host. */
+	void	(*log)(void *arg, int level, const char *what, int opener,
+		    uint32_t opt, uint64_t msgid);
+};
+
+/* Totals since vss_core_init(). */
+struct vss_core_counters {
+	uint64_t	messages;	/* host messages with a whole header */
+	uint64_t	runts;		/* shorter ones, dropped unanswered */
+	uint64_t	requests;	/* CHECK, FREEZE and THAW among messages */
+	uint64_t	answers;	/* sent; messages - answers is 0 or 1 */
+	uint64_t	timeouts;	/* requests that ran out of time */
+	uint64_t	late_answers;	/* WRITEs refused with ETIMEDOUT */
+	uint64_t	refused;	/* requests failed: busy, or nobody there */
+	uint64_t	cancelled;	/* CHECK or FREEZE ended by a THAW */
+	uint64_t	driver_thaws;	/* THAWs of our own to applications */
+};
+
+enum vss_stage {
+	VSS_IDLE = 0,
+	VSS_ASKING_APPS,
+	VSS_ASKING_FS
+};
+
+/* An opener's part in the request at hand. */
+enum vss_part {
+	VSS_PART_NONE = 0,	/* not asked */
+	VSS_PART_QUEUED,	/* to be READ */
+	VSS_PART_READ,		/* READ; its WRITE is awaited */
+	VSS_PART_DONE		/* has answered */
+};
+
+/*
+ * What follows is private to vss_core.c; it is here so that a softc can embed
+ * it.  Others use vss_core_size() and vss_core_align().
+ */
+struct vss_opener {
+	uint8_t		open;
+	uint8_t		part;		/* enum vss_part */
+	uint8_t		own;		/* same, for the driver's own THAW */
+	uint8_t		holds;		/* was handed FREEZE, and no THAW yet */
+	uint32_t	recent_next;	/* index into recent */
+	uint64_t	own_id;
+	uint64_t	recent[VSS_RECENT_IDS];	/* ids it has READ */
+};
+
+struct vss_request {
+	uint32_t	opt;		/* HV_VSS_* */
+	uint32_t	apps_asked;
+	uint64_t	msgid;
+	uint64_t	xactid;
+	uint32_t	status;		/* so far */
+	uint32_t	len;
+	uint8_t		msg[VSS_HOST_MSG_MAX];	/* copy of the host's */
+};
+
+struct vss_core {
+	struct vss_core_ops	ops;
+	void			*arg;
+	uint32_t		max_apps;
+	uint32_t		timeout_ms;
+	uint32_t		fw_version;	/* negotiated; 0: not yet */
+	uint32_t		msg_version;
+	uint32_t		next_seq;
+	uint8_t			detached;
+	uint8_t			stage;		/* enum vss_stage */
+	struct vss_request	req;		/* valid unless VSS_IDLE */
+	struct vss_opener	openers[VSS_OPENERS_MAX];
+	struct vss_core_counters counters;
+};
+
+size_t	vss_core_size(void);
+size_t	vss_core_align(void);
+
+/* config may be NULL for the defaults; out of range values are clamped. */
+void	vss_core_init(struct vss_core *c, const struct vss_core_config *config,
+	    const struct vss_core_ops *ops, void *arg);
+
+/*
+ * Fails what is pending, wakes everybody; from then on each open and ioctl
+ * gets ENXIO and host messages are dropped.  Closing still works.  Idempotent.
+ */
+void	vss_core_detach(struct vss_core *c);
+
+/* 0, or EBUSY with a request or an opener left: then go on as before. */
+int	vss_core_fini(struct vss_core *c);
+
+/* Takes effect with the next request; clamped. */
+void	vss_core_set_timeout_ms(struct vss_core *c, uint32_t timeout_ms);
+
+/*
+ * A message from the host.  The buffer is the core's to scribble on until it
+ * returns.  Each message with a whole header is answered through send exactly
+ * once, now or later.
+ */
+void	vss_core_host_msg(struct vss_core *c, uint8_t *msg, size_t len,
+	    uint64_t xactid);
+
+/*
+ * Opens a node: 0 and the opener's index, EBUSY if its openers are all there
+ * are, ENXIO after detach.
+ */
+int	vss_core_open(struct vss_core *c, enum vss_node node, int *openerp);
+void	vss_core_close(struct vss_core *c, int opener);
+
+/* 0; with nothing queued too, but then msg->status is VSS_FAIL.  ENXIO. */
+int	vss_core_read(struct vss_core *c, int opener,
+	    struct hv_vss_opt_msg *msg);
+/*
+ * 0; ETIMEDOUT: READ by this opener, but nobody waits for it any more; ENOENT:
+ * never READ by it; EINVAL: another opt than was READ (still awaited); ENXIO.
+ */
+int	vss_core_write(struct vss_core *c, int opener,
+	    const struct hv_vss_opt_msg *msg);
+/*
+ * Either of the two by its ioctl number.  EPERM unless the descriptor is open
+ * for writing, ENOTTY for any other number (before msg is touched).
+ */
+int	vss_core_ioctl(struct vss_core *c, int opener, unsigned long cmd,
+	    int open_for_writing, struct hv_vss_opt_msg *msg);
+
+/* 1 if poll(2) should say POLLIN: something to READ, or detached. */
+int	vss_core_is_readable(const struct vss_core *c, int opener);
+
+/* The armed timer fired. */
+void	vss_core_timeout(struct vss_core *c);
+
+enum vss_stage	vss_core_stage(const struct vss_core *c);
+uint32_t	vss_core_pending_opt(const struct vss_core *c);
+uint32_t	vss_core_timeout_ms(const struct vss_core *c);
+int		vss_core_openers(const struct vss_core *c, enum vss_node node);
+int		vss_core_is_detached(const struct vss_core *c);
+void		vss_core_get_counters(const struct vss_core *c,
+		    struct vss_core_counters *out);
+
+#endif /* !_VSS_CORE_H_ */

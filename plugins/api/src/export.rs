@@ -1,0 +1,249 @@
+//! The border: C functions that the host calls, around the methods of a [`Plugin`]. No panic leaves them, and nothing they are given is kept.
+#![allow(unsafe_code, reason = "these are the functions that the C ABI calls")]
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use crate::step::{Host, Mount, Step, pointers, text};
+use crate::{Claim, Config, Failure, Opening, Plugin, abi};
+
+/// The table of a plugin, as [`export_plugin!`](crate::export_plugin) keeps it.
+pub struct Table(abi::Plugin);
+
+// SAFETY: written once, before anybody reads it, and it points only to strings that are never freed.
+unsafe impl Sync for Table {}
+// SAFETY: as above.
+unsafe impl Send for Table {}
+
+impl Table {
+    /// Builds the table of the plugin `P`. Its strings live for ever: there is one table in a process.
+    #[must_use]
+    pub fn of<P: Plugin>() -> Self {
+        let about = P::ABOUT;
+        let leaked = |text: &str| CString::new(text.replace('\0', "")).unwrap_or_default().into_raw().cast_const();
+        let mut roles = 0;
+        if about.filesystem {
+            roles |= abi::ROLE_FILESYSTEM;
+        }
+        if about.application {
+            roles |= abi::ROLE_APPLICATION;
+        }
+        Self(abi::Plugin {
+            size: size_of::<abi::Plugin>() as u32,
+            abi: abi::PLUGIN_ABI,
+            roles,
+            flags: if about.holds_survive_exit { abi::HOLDS_SURVIVE_EXIT } else { 0 },
+            number: about.number.into(),
+            reserved: 0,
+            name: leaked(about.name),
+            version: leaked(about.version),
+            description: leaked(about.description),
+            open: Some(open::<P>),
+            check: Some(check::<P>),
+            claim: Some(claim::<P>),
+            freeze: Some(freeze::<P>),
+            thaw: Some(thaw::<P>),
+            close: Some(close::<P>),
+        })
+    }
+
+    /// What the entry function returns.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const abi::Plugin {
+        &raw const self.0
+    }
+}
+
+/// The host's reason buffer.
+struct Reason {
+    at: *mut c_char,
+    room: usize,
+}
+
+impl Reason {
+    /// Writes as much of the sentence as there is room for, whole characters only, and the null byte.
+    fn write(&self, sentence: &str) {
+        if self.at.is_null() || self.room == 0 {
+            return;
+        }
+        let sentence = sentence.split('\0').next().unwrap_or_default();
+        let mut length = sentence.len().min(self.room - 1);
+        while !sentence.is_char_boundary(length) {
+            length -= 1;
+        }
+        // SAFETY: the host lends `room` bytes at `at` until the call returns; nobody else looks at them meanwhile.
+        let lent = unsafe { std::slice::from_raw_parts_mut(self.at.cast::<u8>(), self.room) };
+        lent[..length].copy_from_slice(&sentence.as_bytes()[..length]);
+        lent[length] = 0;
+    }
+}
+
+unsafe extern "C" fn open<P: Plugin>(
+    opening: *const abi::Opening,
+    this: *mut *mut c_void,
+    reason: *mut c_char,
+    room: usize,
+) -> i32 {
+    let reason = Reason { at: reason, room };
+    guarded("open", &reason, || {
+        // SAFETY: the host passes a valid struct of at least version 1.
+        let raw = unsafe { *opening };
+        // SAFETY: it lists setting_count pointers to settings that live through the call.
+        let listed = unsafe { pointers(raw.settings, raw.setting_count) };
+        let mut config = Config::default();
+        for setting in listed {
+            // SAFETY: each pointer leads to a setting of at least version 1.
+            let setting = unsafe { **setting };
+            // SAFETY: a string that lives through the call.
+            let key = unsafe { text(setting.key) }.unwrap_or_default();
+            // SAFETY: a string that lives through the call.
+            let value = unsafe { text(setting.value) }.unwrap_or_default();
+            config.settings.push((key.to_owned(), value.to_owned()));
+        }
+        // SAFETY: a string that lives through the call.
+        config.json = unsafe { text(raw.json) }.unwrap_or_default().to_owned();
+        // SAFETY: the host's functions are valid while the plugin is.
+        let host = unsafe { Host::from_raw(raw.host) };
+        let plugin = P::open(Opening { config, host })?;
+        // SAFETY: the host passes a place for our pointer.
+        unsafe { *this = Box::into_raw(Box::new(plugin)).cast() };
+        Ok(abi::DONE)
+    })
+}
+
+unsafe extern "C" fn check<P: Plugin>(
+    this: *mut c_void,
+    step: *const abi::Step,
+    reason: *mut c_char,
+    room: usize,
+) -> i32 {
+    // SAFETY: the host passes what open gave it, and a valid step.
+    unsafe { with_step::<P>("check", this, step, &Reason { at: reason, room }, P::check) }
+}
+
+unsafe extern "C" fn freeze<P: Plugin>(
+    this: *mut c_void,
+    step: *const abi::Step,
+    reason: *mut c_char,
+    room: usize,
+) -> i32 {
+    // SAFETY: the host passes what open gave it, and a valid step.
+    unsafe { with_step::<P>("freeze", this, step, &Reason { at: reason, room }, P::freeze) }
+}
+
+unsafe extern "C" fn thaw<P: Plugin>(
+    this: *mut c_void,
+    step: *const abi::Step,
+    reason: *mut c_char,
+    room: usize,
+) -> i32 {
+    // SAFETY: the host passes what open gave it, and a valid step.
+    unsafe { with_step::<P>("thaw", this, step, &Reason { at: reason, room }, P::thaw) }
+}
+
+unsafe extern "C" fn claim<P: Plugin>(
+    this: *mut c_void,
+    step: *const abi::Step,
+    mount: *const abi::Mount,
+    reason: *mut c_char,
+    room: usize,
+) -> i32 {
+    let reason = Reason { at: reason, room };
+    guarded("claim", &reason, || {
+        // SAFETY: the host passes what open gave it; one call at a time, so nobody else has a reference.
+        let plugin = unsafe { &mut *this.cast::<P>() };
+        // SAFETY: valid through the call.
+        let step = unsafe { Step::from_raw(step) };
+        // SAFETY: valid through the call.
+        let mount = unsafe { Mount::from_raw(mount) };
+        Ok(match plugin.claim(&step, &mount) {
+            Claim::Freeze => abi::CLAIM_FREEZE,
+            Claim::NotMine => abi::CLAIM_NOT_MINE,
+            Claim::Ignore(why) => {
+                reason.write(&why);
+                abi::CLAIM_IGNORE
+            }
+            Claim::Veto(why) => {
+                reason.write(&why);
+                abi::CLAIM_VETO
+            }
+        })
+    })
+}
+
+unsafe extern "C" fn close<P: Plugin>(this: *mut c_void) {
+    let nowhere = Reason { at: std::ptr::null_mut(), room: 0 };
+    guarded("close", &nowhere, || {
+        // SAFETY: what open gave the host, given back once, with the last call.
+        unsafe { Box::from_raw(this.cast::<P>()) }.close();
+        Ok(abi::DONE)
+    });
+}
+
+/// # Safety
+/// `this` came from [`open`] for the same `P`, and `step` is valid through the call.
+unsafe fn with_step<P: Plugin>(
+    call: &str,
+    this: *mut c_void,
+    step: *const abi::Step,
+    reason: &Reason,
+    method: fn(&mut P, &Step<'_>) -> Result<(), Failure>,
+) -> i32 {
+    guarded(call, reason, || {
+        // SAFETY: promised above; one call at a time, so nobody else has a reference.
+        let plugin = unsafe { &mut *this.cast::<P>() };
+        // SAFETY: promised above.
+        let step = unsafe { Step::from_raw(step) };
+        method(plugin, &step).map(|()| abi::DONE)
+    })
+}
+
+/// Runs a method, and puts every way in which it can end as one of the ABI's results.
+///
+/// After a panic the plugin goes on being called: its `thaw` is the one way to let go of what it holds, so trying is better than not.
+fn guarded(call: &str, reason: &Reason, method: impl FnOnce() -> Result<i32, Failure>) -> i32 {
+    remember_where_panics_happen();
+    match catch_unwind(AssertUnwindSafe(method)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(Failure::Refused(why))) => {
+            reason.write(&why);
+            abi::REFUSED
+        }
+        Ok(Err(Failure::Broken(why))) => {
+            reason.write(&why);
+            abi::BROKEN
+        }
+        Err(payload) => {
+            let place = LAST_PANIC.with_borrow_mut(Option::take).unwrap_or_else(|| "an unknown place".to_owned());
+            reason.write(&format!("panicked in {call}: {} (at {place})", message_of(payload.as_ref())));
+            // A payload whose destructor panics would unwind into C here: it is not worth its memory.
+            std::mem::forget(payload);
+            abi::BROKEN
+        }
+    }
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Replaces the panic hook that prints: stderr may be a pipe that nobody empties just now, and printing to it would block.
+fn remember_where_panics_happen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            LAST_PANIC.with_borrow_mut(|last| *last = info.location().map(ToString::to_string));
+        }));
+    });
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}

@@ -4,4 +4,12 @@
 //! say from the tree alone which lines only FreeBSD runs. Nothing here knows of cycles, plugins or the host.
 
 pub mod clock;
+pub mod descriptors;
+mod error;
 pub mod mounts;
+#[cfg(target_os = "freebsd")]
+mod sysctl_freebsd;
+pub mod threads;
+pub mod ufssuspend;
+
+pub use error::{OsError, Result};

@@ -1,0 +1,335 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Stories about the host's requests: their order, their time limit and
+ * what the host hears.
+ * The table of in-base defects in ../README.md names some of these claims.
+ */
+#include <errno.h>
+
+#include "world.h"
+
+static struct world w;
+
+static void
+check_and_freeze_go_to_the_app_then_to_the_fs_node(void)
+{
+	a_guest(&w, 1);
+	host_asks(&w, IC_CHECK);
+	did(&w, "arm, wake app1");
+	reads(&w, FS, HV_VSS_NONE);
+	says(&w, 1, HV_VSS_CHECK, OK);
+	did(&w, "wake fs");
+	says(&w, FS, HV_VSS_CHECK, OK);
+	did(&w, "ok CHECK");
+
+	host_asks(&w, IC_FREEZE);
+	says(&w, 1, HV_VSS_FREEZE, OK);
+	did(&w, "arm, wake app1, wake fs");
+	says(&w, FS, HV_VSS_FREEZE, OK);
+	did(&w, "ok FREEZE");
+}
+
+static void
+thaw_goes_to_the_fs_node_then_to_the_app(void)
+{
+	a_guest(&w, 1);
+	host_asks(&w, IC_THAW);
+	did(&w, "arm, wake fs");
+	reads(&w, 1, HV_VSS_NONE);
+	says(&w, FS, HV_VSS_THAW, OK);
+	did(&w, "wake app1");
+	says(&w, 1, HV_VSS_THAW, OK);
+	did(&w, "ok THAW");
+}
+
+static void
+without_applications_the_fs_node_alone_decides(void)
+{
+	a_guest(&w, 0);
+	host_asks(&w, IC_CHECK);
+	says(&w, FS, HV_VSS_CHECK, NO);
+	host_asks(&w, IC_FREEZE);
+	says(&w, FS, HV_VSS_FREEZE, OK);
+	host_asks(&w, IC_THAW);
+	says(&w, FS, HV_VSS_THAW, OK);
+	did(&w, "arm, wake fs, fail CHECK, arm, wake fs, ok FREEZE, "
+	    "arm, wake fs, ok THAW");
+}
+
+static void
+the_answer_to_check_carries_flags_5_and_to_dm_info_flags_0(void)
+{
+	uint8_t m[IC_ROOM];
+
+	a_guest(&w, 0);
+	host_asks(&w, IC_CHECK);
+	says(&w, FS, HV_VSS_CHECK, OK);
+	must_equal(ic_get32(w.answer + 36), 5);
+	must_equal(w.answer_len, IC_VSS_LEN);
+
+	size_t len = ic_vss(m, IC_DM_INFO);
+	m[36] = 0xff;
+	host_sends(&w, m, len, IC_DM_INFO);
+	must_equal(ic_get32(w.answer + 36), 0);
+	did(&w, "arm, wake fs, ok CHECK, ok DM_INFO");
+}
+
+static void
+negotiation_is_answered_at_any_time_even_before_the_first_open(void)
+{
+	world_init(&w, 0);
+	host_negotiates(&w);
+	did(&w, "ok NEGOTIATE");
+	opens(&w, VSS_NODE_FS);
+	host_asks(&w, IC_FREEZE);
+	host_negotiates(&w);
+	did(&w, "arm, wake fs, ok NEGOTIATE");
+	says(&w, FS, HV_VSS_FREEZE, OK);
+	did(&w, "ok FREEZE");
+	must_equal(w.core.fw_version, 0x30000);
+	must_equal(w.core.msg_version, 0x50000);
+}
+
+static void
+with_the_fs_node_closed_each_request_fails_at_once(void)
+{
+	world_init(&w, 0);
+	host_asks(&w, IC_CHECK);
+	must_equal(ic_get32(w.answer + 36), 5);
+	host_asks(&w, IC_FREEZE);
+	host_asks(&w, IC_THAW);
+	did(&w, "fail CHECK, fail FREEZE, fail THAW");
+	opens(&w, VSS_NODE_APP);
+	host_asks(&w, IC_CHECK);
+	host_asks(&w, IC_DM_INFO);
+	did(&w, "fail CHECK, ok DM_INFO");
+}
+
+static void
+every_message_is_answered_but_one_without_a_whole_header(void)
+{
+	uint8_t m[IC_ROOM];
+
+	a_guest(&w, 0);
+	for (size_t len = 0; len <= IC_ROOM; len++) {
+		for (unsigned type = 0; type <= 6; type++) {
+			ic_header(m, type, sizeof(m));
+			host_sends(&w, m, len, 0xfe);
+			must_equal(w.answered[w.sent], len >= 28);
+			must(len < 28 || ic_status(w.answer) != HV_S_OK);
+			must(len < 28 || w.answer_len == len);
+			w.trace[0] = '\0';
+		}
+		if (w.sent + 16 > WORLD_HOST_MSGS)
+			w.sent = 0;
+	}
+	for (unsigned op = 0; op <= 0xff; op++) {
+		if (op == IC_CHECK || op == IC_FREEZE || op == IC_THAW)
+			continue;
+		host_asks(&w, op);
+		must(w.answered[w.sent]);
+		must_equal(ic_status(w.answer), op == IC_DM_INFO ? HV_S_OK :
+		    HV_ERROR_NOT_SUPPORTED);
+		w.trace[0] = '\0';
+	}
+}
+
+static void
+a_request_longer_than_any_real_one_fails_without_being_stored(void)
+{
+	uint8_t m[IC_ROOM];
+
+	a_guest(&w, 0);
+	ic_header(m, 5, sizeof(m));
+	m[28] = IC_FREEZE;
+	host_sends(&w, m, VSS_HOST_MSG_MAX + 1, IC_FREEZE);
+	did(&w, "fail FREEZE");
+	host_sends(&w, m, VSS_HOST_MSG_MAX, IC_FREEZE);
+	says(&w, FS, HV_VSS_FREEZE, OK);
+	did(&w, "arm, wake fs, ok FREEZE");
+	must_equal(w.answer_len, VSS_HOST_MSG_MAX);
+}
+
+static void
+a_second_message_never_overwrites_the_pending_one(void)
+{
+	uint8_t m[IC_ROOM];
+	size_t len;
+
+	a_guest(&w, 0);
+	len = ic_vss(m, IC_CHECK);
+	m[24] = 0x55;				/* its transaction id */
+	host_sends(&w, m, len, IC_CHECK);
+	len = ic_vss(m, IC_FREEZE);
+	m[24] = 0x66;
+	host_sends(&w, m, len, IC_FREEZE);
+	did(&w, "arm, wake fs, fail FREEZE");
+	must_equal(w.answer[24], 0x66);
+	says(&w, FS, HV_VSS_CHECK, OK);
+	did(&w, "ok CHECK");
+	must_equal(w.answer[24], 0x55);
+	must_equal(w.answer[28], IC_CHECK);
+}
+
+static void
+a_message_that_arrives_while_busy_is_answered_with_failure(void)
+{
+	const unsigned ops[] = { IC_CHECK, IC_FREEZE, IC_THAW };
+
+	for (int pending = 0; pending < 3; pending++)
+		for (int next = 0; next < 3; next++) {
+			if (ops[next] == IC_THAW && ops[pending] != IC_THAW)
+				continue;	/* the next two claims */
+			a_guest(&w, 0);
+			host_asks(&w, ops[pending]);
+			did(&w, "arm, wake fs");
+			host_asks(&w, ops[next]);
+			must(w.answered[2] && !w.answered[1]);
+			must_equal(ic_status(w.answer), HV_E_FAIL);
+			w.trace[0] = '\0';
+			must_equal(w.core.counters.refused, 1);
+		}
+}
+
+static void
+a_thaw_fails_a_pending_check_or_freeze_and_takes_its_place(void)
+{
+	struct hv_vss_opt_msg late;
+
+	a_guest(&w, 0);
+	host_asks(&w, IC_FREEZE);
+	late = reads(&w, FS, HV_VSS_FREEZE);
+	host_asks(&w, IC_THAW);
+	did(&w, "arm, wake fs, fail FREEZE, arm, wake fs");
+	must_equal(writes(&w, FS, late, OK), ETIMEDOUT);
+	says(&w, FS, HV_VSS_THAW, OK);
+	did(&w, "ok THAW");
+
+	host_asks(&w, IC_CHECK);
+	host_asks(&w, IC_THAW);
+	did(&w, "arm, wake fs, fail CHECK, arm, wake fs");
+	says(&w, FS, HV_VSS_THAW, OK);
+	did(&w, "ok THAW");
+	must_equal(w.core.counters.cancelled, 2);
+}
+
+static void
+closing_the_fs_node_answers_a_pending_request_at_once(void)
+{
+	const unsigned ops[] = { IC_CHECK, IC_FREEZE, IC_THAW };
+	const uint32_t opts[] = { HV_VSS_CHECK, HV_VSS_FREEZE, HV_VSS_THAW };
+
+	for (int i = 0; i < 3; i++)
+		for (int progress = 0; progress < 3; progress++) {
+			int first = ops[i] == IC_THAW ? FS : 1;
+			int second = first == FS ? 1 : FS;
+
+			a_guest(&w, 1);
+			host_asks(&w, ops[i]);
+			if (progress > 0)
+				says(&w, first, opts[i], OK);
+			if (progress > 1)
+				reads(&w, second, opts[i]);
+			closes(&w, FS);
+			must(w.answered[1]);
+			must_equal(ic_status(w.answer), HV_E_FAIL);
+			must(!w.timer_armed);
+		}
+}
+
+static void
+the_time_limit_is_one_for_app_and_fs_together(void)
+{
+	a_guest(&w, 1);
+	host_asks(&w, IC_FREEZE);
+	must_equal(w.timer_ms, 15000);
+	says(&w, 1, HV_VSS_FREEZE, OK);
+	did(&w, "arm, wake app1, wake fs");	/* armed once */
+	time_is_up(&w);
+	did(&w, "fail FREEZE, wake app1");
+	must_equal(w.core.counters.timeouts, 1);
+}
+
+static void
+a_stray_timer_changes_nothing(void)
+{
+	a_guest(&w, 0);
+	vss_core_timeout(&w.core);
+	did(&w, "");
+	must_equal(w.core.counters.timeouts, 0);
+}
+
+static void
+done_says_whether_filesystems_may_be_frozen(void)
+{
+	a_guest(&w, 0);
+	host_asks(&w, IC_CHECK);
+	says(&w, FS, HV_VSS_CHECK, OK);
+	must(w.done_opt == HV_VSS_CHECK && !w.done_may_hold);
+	host_asks(&w, IC_FREEZE);
+	says(&w, FS, HV_VSS_FREEZE, NO);
+	must(w.done_opt == HV_VSS_FREEZE && !w.done_may_hold);
+	host_asks(&w, IC_FREEZE);
+	says(&w, FS, HV_VSS_FREEZE, OK);
+	must(w.done_status == HV_S_OK && w.done_may_hold);
+	host_asks(&w, IC_CHECK);
+	says(&w, FS, HV_VSS_CHECK, NO);
+	must(w.done_opt == HV_VSS_CHECK && w.done_may_hold);
+	host_asks(&w, IC_THAW);
+	says(&w, FS, HV_VSS_THAW, NO);
+	must(w.done_opt == HV_VSS_THAW && w.done_may_hold);
+	host_asks(&w, IC_THAW);
+	says(&w, FS, HV_VSS_THAW, OK);
+	must(w.done_opt == HV_VSS_THAW && !w.done_may_hold);
+	host_asks(&w, IC_FREEZE);
+	reads(&w, FS, HV_VSS_FREEZE);
+	time_is_up(&w);
+	must(w.done_status == HV_E_FAIL && w.done_may_hold);
+	closes(&w, FS);
+	host_asks(&w, IC_THAW);
+	must(w.done_opt == HV_VSS_THAW && !w.done_may_hold);
+	must_equal(w.done_calls, 8);
+}
+
+static void
+settings_are_clamped_and_a_new_time_limit_meets_the_next_request(void)
+{
+	struct vss_core_config config = { .max_apps = 99, .timeout_ms = 1 };
+
+	memset(&w, 0, sizeof(w));
+	vss_core_init(&w.core, &config, &world_ops, &w);
+	must_equal(vss_core_timeout_ms(&w.core), VSS_TIMEOUT_LOWEST_MS);
+	must_equal(w.core.max_apps, VSS_APPS_MAX);
+	vss_core_set_timeout_ms(&w.core, 0xffffffff);
+	must_equal(vss_core_timeout_ms(&w.core), VSS_TIMEOUT_HIGHEST_MS);
+	vss_core_set_timeout_ms(&w.core, 300);
+	opens(&w, VSS_NODE_FS);
+	host_asks(&w, IC_CHECK);
+	must_equal(w.timer_ms, 300);
+	vss_core_init(&w.core, NULL, &world_ops, &w);
+	must_equal(vss_core_timeout_ms(&w.core), 15000);
+	must_equal(w.core.max_apps, VSS_APPS_MAX);
+}
+
+int
+main(void)
+{
+	holds(check_and_freeze_go_to_the_app_then_to_the_fs_node);
+	holds(thaw_goes_to_the_fs_node_then_to_the_app);
+	holds(without_applications_the_fs_node_alone_decides);
+	holds(the_answer_to_check_carries_flags_5_and_to_dm_info_flags_0);
+	holds(negotiation_is_answered_at_any_time_even_before_the_first_open);
+	holds(with_the_fs_node_closed_each_request_fails_at_once);
+	holds(every_message_is_answered_but_one_without_a_whole_header);
+	holds(a_request_longer_than_any_real_one_fails_without_being_stored);
+	holds(a_second_message_never_overwrites_the_pending_one);
+	holds(a_message_that_arrives_while_busy_is_answered_with_failure);
+	holds(a_thaw_fails_a_pending_check_or_freeze_and_takes_its_place);
+	holds(closing_the_fs_node_answers_a_pending_request_at_once);
+	holds(the_time_limit_is_one_for_app_and_fs_together);
+	holds(a_stray_timer_changes_nothing);
+	holds(done_says_whether_filesystems_may_be_frozen);
+	holds(settings_are_clamped_and_a_new_time_limit_meets_the_next_request);
+	return (check_result());
+}

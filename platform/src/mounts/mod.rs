@@ -1,7 +1,16 @@
 //! The mount table, with what a freeze has to know of each mount: whether it can be written, where its backing file lies, whether a swap file
 //! lies on it.
 
+mod file;
+mod source;
+#[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
+#[cfg_attr(not(target_os = "freebsd"), path = "linux.rs")]
+mod system;
+
+pub use source::{MountsError, Source, read, read_bare};
+
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +67,7 @@ impl TryFrom<String> for FsId {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let wrong = || format!("\"{text}\" is not a filesystem id: expected 16 hexadecimal digits");
-        if text.len() != 16 || !text.is_ascii() {
+        if text.len() != 16 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(wrong());
         }
         let mut id = [0; 8];
@@ -66,5 +75,74 @@ impl TryFrom<String> for FsId {
             *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
         }
         Ok(Self(id))
+    }
+}
+
+/// The mount that a path lies on: the deepest directory above it, and of those mounted over each other the youngest. Judged by name alone: the
+/// path is not looked at.
+#[must_use]
+pub fn holder<'a>(mounts: &'a [Mount], path: &str) -> Option<&'a Mount> {
+    let above = mounts.iter().filter(|mount| Path::new(path).starts_with(&mount.on));
+    above.max_by_key(|mount| Path::new(&mount.on).components().count())
+}
+
+/// Notes in the mounts which of these swap files lies on them.
+fn note_swap_files(mounts: &mut [Mount], files: impl IntoIterator<Item = String>) {
+    for file in files {
+        let Some(id) = holder(mounts, &file).map(|mount| mount.fsid) else { continue };
+        for mount in mounts.iter_mut().filter(|mount| mount.fsid == id && mount.swap.is_none()) {
+            mount.swap = Some(file.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(id: u8, on: &str) -> Mount {
+        let fsid = FsId([id, 0, 0, 0, 0, 0, 0, 0]);
+        Mount {
+            fsid,
+            fstype: "ufs".into(),
+            on: on.into(),
+            from: "x".into(),
+            read_only: false,
+            backing: None,
+            swap: None,
+        }
+    }
+
+    #[test]
+    fn a_path_lies_on_the_deepest_mount_above_it_and_names_are_matched_whole() {
+        let mounts = [mount(1, "/"), mount(2, "/usr"), mount(3, "/usr/local")];
+        let on = |path| holder(&mounts, path).map(|mount| mount.on.as_str());
+        assert_eq!(on("/usr/local/swap0"), Some("/usr/local"));
+        assert_eq!(on("/usr/locale/swap0"), Some("/usr"));
+        assert_eq!(on("/usrswap"), Some("/"));
+        assert_eq!(on("relative"), None);
+    }
+
+    #[test]
+    fn of_two_mounts_on_one_directory_the_younger_holds_the_path() {
+        let mounts = [mount(1, "/"), mount(2, "/data"), mount(3, "/data")];
+        assert_eq!(holder(&mounts, "/data/x").map(|mount| mount.fsid.0[0]), Some(3));
+    }
+
+    #[test]
+    fn a_swap_file_is_noted_at_every_mount_of_the_filesystem_it_lies_on() {
+        let mut mounts = [mount(1, "/"), mount(2, "/data"), mount(2, "/again")];
+        note_swap_files(&mut mounts, ["/data/swap0".to_owned()]);
+        assert_eq!(mounts.map(|mount| mount.swap.is_some()), [false, true, true]);
+    }
+
+    #[test]
+    fn an_id_is_shown_and_read_as_sixteen_digits_in_memory_order() {
+        let id = FsId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        assert_eq!(id.to_string(), "0123456789abcdef");
+        assert_eq!(FsId::try_from("0123456789abcdef".to_owned()), Ok(id));
+        for wrong in ["", "0123", "0123456789abcdeg", "0123456789abcdef0", "+123456789abcdef"] {
+            assert!(FsId::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,0 +1,394 @@
+//! The rows of the answers table, each told as a story. The walk in `closure` shows that nothing is forgotten; these show that what happens is
+//! what was meant.
+
+use super::*;
+
+/// A guest whose plugins do as the story says.
+struct Guest {
+    cycle: Cycle,
+    plan: Shape,
+    names: Vec<&'static str>,
+    /// What was done and not yet claimed by the story.
+    done: Vec<String>,
+    requests: u64,
+}
+
+impl Guest {
+    /// Applications are named with their number (`10 postgres`), filesystems without; each has a host of its own.
+    fn with_steps<const N: usize>(steps: [&'static str; N]) -> Self {
+        let holders = steps.iter().enumerate().map(|(at, step)| {
+            let kind = match step.split_once(' ') {
+                Some((number, _)) => Kind::App { number: number.parse().unwrap() },
+                None => Kind::Filesystem { survives_exit: *step == "survivor" },
+            };
+            Holder { host: HostId(at), kind }
+        });
+        let names = steps.iter().map(|step| step.rsplit(' ').next().unwrap()).collect();
+        Self { cycle: Cycle::default(), plan: Shape(holders.collect()), names, done: Vec::new(), requests: 0 }
+    }
+
+    fn is_frozen(mut self) -> Self {
+        self.host_asks(Operation::Freeze);
+        self.settles_down();
+        assert!(matches!(self.cycle.state(), State::Frozen(_)), "{:?}", self.done);
+        self.done.clear();
+        self
+    }
+
+    fn host_asks(&mut self, operation: Operation) -> RequestId {
+        let request = RequestId(self.requests);
+        self.requests += 1;
+        self.gets(Input::Host(request, operation));
+        request
+    }
+
+    fn gets(&mut self, input: Input) {
+        for action in self.cycle.handle(input) {
+            let told = self.tell(&action);
+            self.done.extend(told);
+            match action {
+                Action::Survey(_) => self.gets(Input::Surveyed(Some(self.plan.clone()))),
+                Action::Note => self.gets(Input::Noted),
+                Action::LastFlush => self.gets(Input::Flushed),
+                _ => {}
+            }
+        }
+    }
+
+    /// The action in the story's words; bookkeeping is not told.
+    fn tell(&self, action: &Action) -> Option<String> {
+        let name = |id: &HolderId| self.names[id.0];
+        let host = |id: &HostId| self.names[id.0];
+        Some(match action {
+            Action::Answer(request, Verdict::Success, _) => format!("tell host success for {}", request.0),
+            Action::Answer(request, Verdict::Fail, _) => format!("tell host fail for {}", request.0),
+            Action::Freeze(id) => format!("freeze {}", name(id)),
+            Action::Thaw(id, Outcome::Ok) => format!("thaw {}", name(id)),
+            Action::Thaw(id, outcome) => format!("thaw {} ({outcome:?})", name(id)),
+            Action::Cancel(id) => format!("cancel {}", name(id)),
+            Action::Kill(id) => format!("kill {}", host(id)),
+            Action::Revive(id) => format!("revive {}", host(id)),
+            Action::Compare => "compare mounts".to_owned(),
+            Action::Rehearsed(verdict, _) => format!("rehearsed {verdict:?}"),
+            Action::Ended(outcome, _) => format!("ended {outcome:?}"),
+            Action::Exit => "exit".to_owned(),
+            _ => return None,
+        })
+    }
+
+    fn holder(&self, who: &str) -> HolderId {
+        HolderId(self.names.iter().position(|name| *name == who).unwrap())
+    }
+
+    fn says_done(&mut self, who: &str) {
+        self.ends(who, StepEnd::Done { held: true });
+    }
+
+    fn says_no(&mut self, who: &str) {
+        self.ends(who, StepEnd::Failed);
+    }
+
+    fn ends(&mut self, who: &str, end: StepEnd) {
+        let holder = self.holder(who);
+        let freezing = match &self.cycle.state {
+            State::Freezing(state) => state.run.hold(holder) == Some(Hold::Freezing),
+            State::Releasing(state) => state.run.hold(holder) == Some(Hold::Freezing),
+            _ => false,
+        };
+        self.gets(if freezing { Input::Froze(holder, end) } else { Input::Thawed(holder, end) });
+    }
+
+    fn host_dies(&mut self, who: &str) {
+        self.gets(Input::HostGone(HostId(self.holder(who).0)));
+    }
+
+    fn host_is_back(&mut self, who: &str) {
+        self.gets(Input::HostReady(HostId(self.holder(who).0)));
+    }
+
+    fn time_is_up(&mut self, timer: Timer) {
+        self.gets(Input::TimeUp(timer));
+    }
+
+    /// Everyone does at once what is asked until nothing more is.
+    fn settles_down(&mut self) {
+        let mut read = 0;
+        while read < self.done.len() {
+            let step = self.done[read].clone();
+            read += 1;
+            match step.split_whitespace().collect::<Vec<_>>()[..] {
+                ["freeze" | "thaw", who, ..] => self.says_done(who),
+                ["compare", "mounts"] => self.gets(Input::Compared { same: true }),
+                _ => {}
+            }
+        }
+    }
+
+    #[track_caller]
+    fn did<const N: usize>(&mut self, steps: [&str; N]) {
+        assert_eq!(self.done, steps);
+        self.done.clear();
+    }
+}
+
+#[test]
+fn a_backup_goes_in_by_number_and_out_in_reverse() {
+    let mut guest = Guest::with_steps(["10 postgres", "50 hooks", "usr", "root"]);
+    guest.host_asks(Operation::Freeze);
+    guest.did(["freeze postgres"]);
+    guest.says_done("postgres");
+    guest.did(["freeze hooks"]);
+    guest.says_done("hooks");
+    guest.did(["freeze usr"]);
+    guest.says_done("usr");
+    guest.did(["freeze root"]);
+    guest.says_done("root");
+    guest.did(["compare mounts"]);
+    guest.gets(Input::Compared { same: true });
+    guest.did(["tell host success for 0"]);
+
+    guest.host_asks(Operation::Thaw);
+    guest.did(["thaw root"]);
+    guest.says_done("root");
+    guest.did(["thaw usr"]);
+    guest.says_done("usr");
+    guest.did(["thaw hooks"]);
+    guest.says_done("hooks");
+    guest.did(["thaw postgres"]);
+    guest.says_done("postgres");
+    guest.did(["tell host success for 1", "ended Ok"]);
+}
+
+#[test]
+fn applications_with_equal_numbers_are_asked_at_once_and_the_next_wait_for_all_of_them() {
+    let mut guest = Guest::with_steps(["10 postgres", "10 redis", "20 hooks", "root"]);
+    guest.host_asks(Operation::Freeze);
+    guest.did(["freeze postgres", "freeze redis"]);
+    guest.says_done("redis");
+    guest.did([]);
+    guest.says_done("postgres");
+    guest.did(["freeze hooks"]);
+}
+
+#[test]
+fn when_the_last_step_refuses_everything_already_frozen_is_released_in_reverse() {
+    let mut guest = Guest::with_steps(["10 postgres", "50 hooks", "usr", "root"]);
+    guest.host_asks(Operation::Freeze);
+    for step in ["postgres", "hooks", "usr"] {
+        guest.says_done(step);
+    }
+    guest.did(["freeze postgres", "freeze hooks", "freeze usr", "freeze root"]);
+
+    // root can't be suspended. The host hears of it at once; only then do we tidy up, root's own plugin first: thaw follows every freeze.
+    guest.says_no("root");
+    guest.did(["tell host fail for 0", "thaw root (Aborted)"]);
+    guest.settles_down();
+    guest.did([]);
+    guest.says_done("root");
+    guest.says_done("usr");
+    guest.says_done("hooks");
+    guest.says_done("postgres");
+    guest.did(["thaw usr (Aborted)", "thaw hooks (Aborted)", "thaw postgres (Aborted)", "ended Aborted"]);
+
+    // The host's THAW after a FREEZE it knows has failed is nothing to worry about.
+    guest.host_asks(Operation::Thaw);
+    guest.did(["tell host success for 1"]);
+}
+
+#[test]
+fn a_freeze_that_runs_out_of_time_is_answered_before_the_hanging_step_is_killed() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]);
+    guest.host_asks(Operation::Freeze);
+    guest.did(["freeze postgres"]);
+    guest.time_is_up(Timer::Answer);
+    guest.did(["tell host fail for 0", "kill postgres"]);
+    // It never heard a thaw, so its next process does.
+    guest.host_dies("postgres");
+    guest.did(["revive postgres"]);
+    guest.host_is_back("postgres");
+    guest.did(["thaw postgres (Aborted)"]);
+    guest.says_done("postgres");
+    guest.did(["ended Aborted"]);
+}
+
+#[test]
+fn a_second_freeze_while_frozen_is_refused_and_changes_nothing() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    guest.host_asks(Operation::Freeze);
+    guest.did(["tell host fail for 1"]);
+    guest.host_asks(Operation::Check);
+    guest.did(["tell host fail for 2"]);
+    guest.host_asks(Operation::Thaw);
+    guest.did(["thaw root"]);
+}
+
+#[test]
+fn a_host_that_never_thaws_is_answered_fail_until_it_asks_anew() {
+    let mut guest = Guest::with_steps(["root"]).is_frozen();
+    guest.time_is_up(Timer::Watchdog);
+    guest.did(["thaw root (Expired)"]);
+    guest.says_done("root");
+    guest.did(["ended Expired"]);
+    for late in [1, 2] {
+        guest.host_asks(Operation::Thaw);
+        guest.did([format!("tell host fail for {late}").as_str()]);
+    }
+    guest.host_asks(Operation::Check);
+    guest.did(["tell host success for 3"]);
+    guest.host_asks(Operation::Thaw);
+    guest.did(["tell host success for 4"]);
+}
+
+#[test]
+fn a_thaw_that_this_process_has_no_freeze_for_is_answered_fail() {
+    let mut guest = Guest::with_steps(["root"]);
+    guest.host_asks(Operation::Thaw);
+    guest.did(["tell host fail for 0"]);
+}
+
+#[test]
+fn the_death_of_any_host_while_frozen_releases_everything_and_the_thaw_hears_of_it() {
+    let mut guest = Guest::with_steps(["10 postgres", "usr", "root"]).is_frozen();
+    guest.host_dies("postgres");
+    // No program is started while a filesystem is suspended.
+    guest.did(["thaw root (Aborted)"]);
+    guest.says_done("root");
+    guest.says_done("usr");
+    guest.did(["thaw usr (Aborted)", "revive postgres"]);
+    guest.host_is_back("postgres");
+    guest.says_done("postgres");
+    guest.did(["thaw postgres (Aborted)", "ended Aborted"]);
+    guest.host_asks(Operation::Thaw);
+    guest.did(["tell host fail for 1"]);
+}
+
+#[test]
+fn a_suspension_that_outlives_its_process_is_released_by_the_next_one() {
+    let mut guest = Guest::with_steps(["10 postgres", "survivor", "root"]).is_frozen();
+    guest.host_dies("survivor");
+    guest.did(["thaw root (Aborted)", "revive survivor"]);
+    guest.says_done("root");
+    guest.host_is_back("survivor");
+    guest.did(["thaw survivor (Aborted)"]);
+    guest.says_done("survivor");
+    guest.did(["thaw postgres (Aborted)"]);
+}
+
+#[test]
+fn a_thaw_in_the_middle_of_a_freeze_fails_the_freeze_and_succeeds_once_all_is_released() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]);
+    guest.host_asks(Operation::Freeze);
+    guest.says_done("postgres");
+    guest.did(["freeze postgres", "freeze root"]);
+    guest.host_asks(Operation::Thaw);
+    guest.did(["tell host fail for 0", "cancel root"]);
+    guest.says_done("root");
+    guest.did(["thaw root (Aborted)"]);
+    guest.says_done("root");
+    guest.says_done("postgres");
+    guest.did(["thaw postgres (Aborted)", "tell host success for 1", "ended Aborted"]);
+}
+
+#[test]
+fn a_thaw_is_answered_fail_if_a_filesystem_is_not_released_in_time() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.time_is_up(Timer::ThawAnswer);
+    guest.did(["thaw root", "tell host fail for 1"]);
+    // A script may block in exec until the release: the applications are let go regardless, and the hanging host is killed.
+    guest.time_is_up(Timer::AppsAnyway);
+    guest.did(["thaw postgres"]);
+    guest.gets(Input::Overdue(HolderId(1)));
+    guest.did(["kill root"]);
+    guest.host_dies("root");
+    guest.says_done("postgres");
+    guest.did(["ended Ok"]);
+}
+
+#[test]
+fn slow_applications_do_not_change_a_thaws_answer() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.says_done("root");
+    guest.time_is_up(Timer::ThawAnswer);
+    guest.did(["thaw root", "thaw postgres", "tell host success for 1"]);
+    guest.says_no("postgres");
+    guest.did(["ended Ok"]);
+}
+
+#[test]
+fn a_holder_that_let_go_before_the_thaw_makes_the_backup_a_failure() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.ends("root", StepEnd::Done { held: false });
+    guest.did(["thaw root", "thaw postgres (Expired)"]);
+    guest.says_done("postgres");
+    guest.did(["tell host fail for 1", "ended Expired"]);
+}
+
+#[test]
+fn a_check_that_comes_while_releasing_waits_for_its_turn() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.says_done("root");
+    guest.time_is_up(Timer::ThawAnswer);
+    guest.host_asks(Operation::Check);
+    guest.did(["thaw root", "thaw postgres", "tell host success for 1"]);
+    guest.says_done("postgres");
+    guest.did(["ended Ok", "tell host success for 2"]);
+}
+
+#[test]
+fn a_request_that_waits_too_long_for_the_release_is_answered_fail() {
+    let mut guest = Guest::with_steps(["10 postgres"]).is_frozen();
+    guest.time_is_up(Timer::Watchdog);
+    guest.host_asks(Operation::Freeze);
+    guest.time_is_up(Timer::Answer);
+    guest.did(["thaw postgres (Expired)", "tell host fail for 1"]);
+}
+
+#[test]
+fn a_real_request_ends_a_rehearsal_and_is_served_after_it() {
+    let mut guest = Guest::with_steps(["10 postgres"]);
+    guest.gets(Input::Rehearse);
+    guest.host_asks(Operation::Freeze);
+    guest.did(["freeze postgres", "rehearsed Fail", "cancel postgres"]);
+    guest.says_no("postgres");
+    guest.says_done("postgres");
+    guest.did(["thaw postgres (Aborted)", "ended Aborted", "freeze postgres"]);
+}
+
+#[test]
+fn a_rehearsal_leaves_no_trace_in_what_a_thaw_hears() {
+    let mut guest = Guest::with_steps(["root"]);
+    guest.gets(Input::Rehearse);
+    guest.settles_down();
+    guest.done.clear();
+    guest.host_asks(Operation::Thaw);
+    guest.says_done("root");
+    guest.did(["thaw root (Aborted)", "ended Aborted", "tell host fail for 0"]);
+}
+
+#[test]
+fn a_stop_while_frozen_releases_everything_and_then_ends() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    guest.gets(Input::Stop);
+    guest.settles_down();
+    guest.did(["thaw root (Aborted)", "thaw postgres (Aborted)", "ended Aborted", "exit"]);
+}
+
+#[test]
+fn an_operation_from_the_future_is_answered_fail_and_changes_nothing() {
+    let mut guest = Guest::with_steps(["root"]).is_frozen();
+    guest.host_asks(Operation::Unknown(77));
+    guest.did(["tell host fail for 1"]);
+    assert!(matches!(guest.cycle.state(), State::Frozen(_)));
+}
+
+#[test]
+fn an_answer_that_the_driver_found_too_late_undoes_the_freeze() {
+    let mut guest = Guest::with_steps(["root"]).is_frozen();
+    guest.gets(Input::AnswerLate(RequestId(0)));
+    guest.says_done("root");
+    guest.did(["thaw root (Aborted)", "ended Aborted"]);
+}

@@ -1,0 +1,101 @@
+//! Linux: a child subreaper. The kernel forgets which child an orphan stems from, so the mark in its environment says so.
+
+use std::collections::HashSet;
+use std::fs;
+
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+
+use super::MARK;
+use crate::{OsError, Result};
+
+/// A family that forks faster than it is killed is given up after so many rounds; the caller sees that it still lives.
+const ROUNDS: usize = 100;
+
+/// What /proc/PID/stat says of one process.
+struct Process {
+    pid: Pid,
+    parent: Pid,
+    dead: bool,
+}
+
+pub(super) fn acquire() -> Result<()> {
+    prctl::set_child_subreaper(true)
+        .map_err(|errno| OsError::new("become the reaper of this process's descendants", errno))
+}
+
+pub(super) fn kill_family(child: Pid, mark: &str) -> Result<usize> {
+    let mut killed = HashSet::new();
+    for _ in 0..ROUNDS {
+        let all = processes()?;
+        let own = below(&all, |process| process.parent == getpid());
+        let marked = |process: &Process| own.contains(&process.pid) && has_mark(process.pid, mark);
+        let family = below(&all, |process| process.pid == child && process.parent == getpid() || marked(process));
+        let alive: Vec<Pid> = all
+            .iter()
+            .filter(|process| !process.dead && family.contains(&process.pid))
+            .map(|process| process.pid)
+            .collect();
+        if alive.is_empty() {
+            break;
+        }
+        for pid in alive {
+            // ESRCH: it died by itself.
+            let _ = kill(pid, Signal::SIGKILL);
+            killed.insert(pid);
+        }
+    }
+    Ok(killed.len())
+}
+
+pub(super) fn descendants() -> Result<Vec<Pid>> {
+    let all = processes()?;
+    Ok(below(&all, |process| process.parent == getpid()).into_iter().collect())
+}
+
+/// Those for which `is_top` holds and all that descend from them.
+fn below(all: &[Process], is_top: impl Fn(&Process) -> bool) -> HashSet<Pid> {
+    let mut family: HashSet<Pid> = all.iter().filter(|process| is_top(process)).map(|process| process.pid).collect();
+    loop {
+        let before = family.len();
+        let children: Vec<Pid> =
+            all.iter().filter(|process| family.contains(&process.parent)).map(|process| process.pid).collect();
+        family.extend(children);
+        if family.len() == before {
+            return family;
+        }
+    }
+}
+
+fn processes() -> Result<Vec<Process>> {
+    let entries = fs::read_dir("/proc").map_err(|cause| OsError::new("list the processes in /proc", cause))?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    Ok(pids.filter_map(|pid| parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect())
+}
+
+/// `PID (NAME) STATE PARENT ...`, where the name may hold anything (proc_pid_stat(5)).
+fn parse(pid: i32, stat: &str) -> Option<Process> {
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some(Process { pid: Pid::from_raw(pid), parent: Pid::from_raw(parent), dead: matches!(state, "Z" | "X") })
+}
+
+fn has_mark(pid: Pid, mark: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let wanted = format!("{MARK}={mark}");
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_with_spaces_and_brackets_does_not_shift_the_fields() {
+        let process = parse(7, "7 (a) Z 1 (b) S 42 7 7 0 -1").unwrap();
+        assert_eq!((process.parent.as_raw(), process.dead), (42, false));
+        assert!(parse(7, "7 (x) Z 42 7").unwrap().dead);
+    }
+}

@@ -1,0 +1,276 @@
+//! The configuration, hv_vss.toml(5): read, checked and completed with defaults, all or nothing.
+//!
+//! Pure but for [`Config::load`], which reads the one file. Keys that we don't know are refused with file, line and key: a mistyped exemption
+//! that is silently ignored is a backup that is silently wrong.
+
+mod span;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::deadline::Limits;
+use crate::plan::Exemption;
+use span::Span;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The device node to serve.
+    pub node: PathBuf,
+    /// A file to read the mount table from, in place of the kernel's: for tests.
+    pub mount_table: Option<PathBuf>,
+    /// The deadlines.
+    pub limits: Limits,
+    /// The driver's limit is to be asked of the driver, unless the configuration gives one.
+    pub limit_is_given: bool,
+    /// Where things lie.
+    pub paths: Paths,
+    /// Filesystems that need no freezing.
+    pub exemptions: Vec<Exemption>,
+    /// What is said of single plugins, by name.
+    pub plugins: BTreeMap<String, PluginConfig>,
+}
+
+/// Where things lie.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// The directory of plugins.
+    pub plugins: PathBuf,
+    /// The program that loads one plugin.
+    pub plugin_host: PathBuf,
+    /// The program that flushes.
+    pub flush: PathBuf,
+    /// What has to outlive us: history, and what is owed.
+    pub state: PathBuf,
+    /// Our process id.
+    pub pid_file: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
+/// What the configuration says of one plugin.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PluginConfig {
+    /// `false` leaves it out.
+    pub enabled: Option<bool>,
+    /// Its place in the order, 0 to 99.
+    pub number: Option<u8>,
+    /// `false`: a backup goes on without it if it can't be used.
+    pub required: Option<bool>,
+    /// What is the plugin's own.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Why a configuration can't be used: a sentence with file, line and key.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file can't be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// It is not TOML, or has keys or values that we don't know.
+    Wrong(PathBuf, Box<toml::de::Error>),
+    /// Each value is fine by itself, but not this one with the others.
+    Senseless(PathBuf, String),
+}
+
+/// The file as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    device: Device,
+    time: Time,
+    paths: Paths,
+    filesystems: Filesystems,
+    plugin: BTreeMap<String, toml::Table>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Device {
+    node: PathBuf,
+    mount_table: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Time {
+    limit: Option<Span>,
+    reserve: Span,
+    max_frozen: Span,
+    thaw_answer_after: Span,
+    last_flush: Span,
+    thaw_limit: Span,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Filesystems {
+    exempt: Vec<Exempt>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exempt {
+    #[serde(rename = "type")]
+    fstype: String,
+    mount: Option<String>,
+    reason: String,
+}
+
+/// The in-base driver's limit (FreeBSD: sys/dev/hyperv/utilities/hv_snapshot.c).
+const BASE_LIMIT: Duration = Duration::from_secs(15);
+
+impl Default for Device {
+    fn default() -> Self {
+        Self { node: "/dev/hv_fsvss_dev".into(), mount_table: None }
+    }
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            reserve: Span::seconds(1),
+            max_frozen: Span::seconds(60),
+            thaw_answer_after: Span::seconds(2),
+            last_flush: Span::seconds(3),
+            thaw_limit: Span::seconds(60),
+        }
+    }
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            plugins: "/usr/local/lib/hv_vss/plugins".into(),
+            plugin_host: "/usr/local/libexec/hv_vss/hv_vss_plugin".into(),
+            flush: "/usr/local/libexec/hv_vss/hv_vss_flush".into(),
+            state: "/var/db/hv_vss".into(),
+            pid_file: "/var/run/hv_vss_daemon.pid".into(),
+            control: "/var/run/hv_vss.sock".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Where the configuration lies unless the command line says otherwise.
+    pub const DEFAULT_PATH: &str = "/usr/local/etc/hv_vss/hv_vss.toml";
+
+    /// Reads the file. One that is not there is an empty one, unless it was asked for by name (`must_exist`).
+    ///
+    /// # Errors
+    /// A sentence with file, line and key.
+    pub fn load(path: &Path, presence: Presence) -> Result<Self, ConfigError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && presence == Presence::Optional => String::new(),
+            Err(error) => return Err(ConfigError::Unreadable(path.into(), error)),
+        };
+        Self::parse(path, &text)
+    }
+
+    /// Reads a configuration from text; `path` is for the error's sentence.
+    ///
+    /// # Errors
+    /// A sentence with file, line and key.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let written: Written = toml::from_str(text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))?;
+        written.complete().map_err(|sentence| ConfigError::Senseless(path.into(), sentence))
+    }
+
+    /// What is said of this plugin; `-` and `_` in its name are alike.
+    #[must_use]
+    pub fn plugin(&self, name: &str) -> PluginConfig {
+        let alike = |key: &str| key.replace('-', "_") == name.replace('-', "_");
+        self.plugins.iter().find(|(key, _)| alike(key)).map(|(_, plugin)| plugin.clone()).unwrap_or_default()
+    }
+}
+
+/// Must a configuration file be there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It was asked for by name.
+    Required,
+    /// Without it the defaults hold.
+    Optional,
+}
+
+impl Written {
+    fn complete(self) -> Result<Config, String> {
+        let time = self.time;
+        let limits = Limits {
+            limit: time.limit.map_or(BASE_LIMIT, Span::get),
+            reserve: time.reserve.get(),
+            max_frozen: time.max_frozen.get(),
+            thaw_answer_after: time.thaw_answer_after.get(),
+            last_flush: time.last_flush.get(),
+            thaw_limit: time.thaw_limit.get(),
+        };
+        if limits.reserve >= limits.limit {
+            let (reserve, limit) = (limits.reserve, limits.limit);
+            return Err(format!("[time] reserve = {reserve:?} leaves nothing of limit = {limit:?}: make it smaller"));
+        }
+        let mut plugins = BTreeMap::new();
+        for (name, table) in self.plugin {
+            let plugin = PluginConfig::from_table(table).map_err(|wrong| format!("[plugin.{name}] {wrong}"))?;
+            plugins.insert(name, plugin);
+        }
+        let exempt = |one: Exempt| Exemption { fstype: one.fstype, mount: one.mount, reason: one.reason };
+        Ok(Config {
+            node: self.device.node,
+            mount_table: self.device.mount_table,
+            limits,
+            limit_is_given: time.limit.is_some(),
+            paths: self.paths,
+            exemptions: self.filesystems.exempt.into_iter().map(exempt).collect(),
+            plugins,
+        })
+    }
+}
+
+impl PluginConfig {
+    fn from_table(mut table: toml::Table) -> Result<Self, String> {
+        let mut flag = |key: &str| match table.remove(key) {
+            None => Ok(None),
+            Some(toml::Value::Boolean(value)) => Ok(Some(value)),
+            Some(other) => Err(format!("{key} = {other} is neither true nor false")),
+        };
+        let (enabled, required) = (flag("enabled")?, flag("required")?);
+        let number = match table.remove("number") {
+            None => None,
+            Some(toml::Value::Integer(number @ 0..=99)) => u8::try_from(number).ok(),
+            Some(other) => return Err(format!("number = {other} is not a number from 0 to 99")),
+        };
+        match serde_json::to_value(table) {
+            Ok(serde_json::Value::Object(settings)) => Ok(Self { enabled, number, required, settings }),
+            Ok(_) | Err(_) => Err("has a value that can't be handed to a plugin: use text, numbers, true, false, lists and tables".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "can't read the configuration {}: {error}", path.display()),
+            // toml's text shows line, column, the line itself and what would have been right.
+            Self::Wrong(path, error) => write!(f, "the configuration {} has an error: {}", path.display(), error.to_string().trim_end()),
+            Self::Senseless(path, sentence) => write!(f, "the configuration {} makes no sense: {sentence}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(_, error) => Some(error),
+            Self::Wrong(_, error) => Some(error.as_ref()),
+            Self::Senseless(..) => None,
+        }
+    }
+}

@@ -1,1 +1,28 @@
-//! The process that loads one plugin and serves its calls, single-threaded.
+//! The plugin host: loads one plugin's shared object into a process of its own and serves the orchestrator's calls to it, one at a time, from
+//! one thread.
+//!
+//! ```text
+//!   socket (fd 3) ──> link ──> serve ──> plugin ──> the .so's functions
+//!                                │          │
+//!                              holds     callbacks (log, sub-steps, time left, cancelled) ──> link
+//! ```
+//!
+//! - [`serve`]: the loop: requests in order, the expiry, the orchestrator's death.
+//! - [`link`]: the socket, never waited for but in the one poll(2) of the loop.
+//! - [`holds`]: what is held, so that it can be let go without being told to.
+//! - [`plugin`]: the loaded plugin, its calls with C structs around them; [`callbacks`]: what it may call; [`load`] and [`elf`]: how it gets here.
+//! - [`process`] and [`limits`]: what kind of process this is.
+//!
+//! Why a process for each plugin: the kernel refuses to suspend UFS for a process with threads, and a plugin that crashes or hangs must be no
+//! more than one failed step.
+
+pub mod callbacks;
+pub mod elf;
+pub mod holds;
+pub mod limits;
+pub mod link;
+pub mod load;
+pub mod marshal;
+pub mod plugin;
+pub mod process;
+pub mod serve;

@@ -1,0 +1,36 @@
+//! `hv_vss_plugin`: the process around one plugin. Started by hv_vss_daemon as `hv_vss_plugin serve FILE`, with a socket on descriptor 3.
+#![allow(unsafe_code, reason = "ends without running what plugins registered for exit")]
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use hv_vss_plugin_host::serve;
+
+const USAGE: &str = "usage: hv_vss_plugin serve FILE [--memory SIZE|none] [--descriptors N] [--core SIZE]   (by hv_vss_daemon, socket on descriptor 3)";
+
+/// The exit code of a wrong call (sysexits.h: EX_USAGE).
+const WRONG_CALL: u8 = 64;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let (command, file) = (arguments.next(), arguments.next());
+    let result = match (command.as_ref().and_then(|word| word.to_str()), file) {
+        (Some("serve"), Some(file)) => served(&file, arguments),
+        _ => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("hv_vss_plugin: {why}");
+            ExitCode::from(WRONG_CALL)
+        }
+    }
+}
+
+fn served(file: &OsString, options: impl IntoIterator<Item = OsString>) -> Result<ExitCode, String> {
+    serve::run(Path::new(file), options)?;
+    // Not exit(3): what a plugin has registered there could hang, and nobody may be left to kill it.
+    // SAFETY: nothing of ours is left to be done.
+    unsafe { nix::libc::_exit(0) }
+}

@@ -1,0 +1,281 @@
+//! The simulated machine's VSS half: one driver behind its nodes, the link to the host, and the timer between them.
+//!
+//! One lock guards the driver. What the driver wants done is done after the lock is free: a wake-up written to /dev/fuse under it could meet
+//! the FUSE thread waiting for the same lock.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use fuser::{Notifier, PollHandle};
+use hv_vss_platform::clock::Monotonic;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::driver::{Access, Driver, Effect, Kind, Node, Opener, Standing, WallClock};
+use crate::iclog::{Event, IcLog};
+
+/// An answer on its way to the host's reader.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) at: Monotonic,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// One open file of a node.
+struct Open {
+    opener: Opener,
+    access: Access,
+    pid: u32,
+    poll: Option<PollHandle>,
+}
+
+/// Called with what the kernel would have said.
+type Stop = Box<dyn Fn(&str) + Send + Sync>;
+
+struct Inner {
+    driver: Box<dyn Driver>,
+    present: bool,
+    limit: Duration,
+    opens: BTreeMap<u64, Open>,
+    next_handle: u64,
+    sent: BTreeMap<u64, Monotonic>,
+    answers: BTreeMap<u64, Arrived>,
+    next_xactid: u64,
+}
+
+pub(crate) struct Machine {
+    kind: Kind,
+    clock: WallClock,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    notifier: OnceLock<Notifier>,
+    /// What to do when a debug kernel would have stopped: thaw all, say so, end.
+    stop: OnceLock<Stop>,
+}
+
+/// What poll(2) is to say of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Nothing,
+    Readable,
+    Gone,
+}
+
+impl Machine {
+    pub(crate) fn new(kind: Kind, limit: Duration) -> Self {
+        let clock = WallClock::default();
+        Self {
+            kind,
+            inner: Mutex::new(Inner {
+                driver: kind.attach(clock.clone(), limit),
+                present: true,
+                limit,
+                opens: BTreeMap::new(),
+                next_handle: 1,
+                sent: BTreeMap::new(),
+                answers: BTreeMap::new(),
+                next_xactid: 1,
+            }),
+            clock,
+            changed: Condvar::new(),
+            notifier: OnceLock::new(),
+            stop: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn connect(&self, notifier: Notifier, stop: impl Fn(&str) + Send + Sync + 'static) {
+        // Called once, by `serve`; a second call would change nothing.
+        let _ = self.notifier.set(notifier);
+        let _ = self.stop.set(Box::new(stop));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frees the lock, then does what the driver asked for.
+    fn settle(&self, mut inner: MutexGuard<'_, Inner>, log: &IcLog) {
+        let effects = inner.driver.take_effects();
+        let mut wake = Vec::new();
+        let mut panic = None;
+        for effect in effects {
+            match effect {
+                Effect::Wake(opener) => {
+                    let of_opener = inner.opens.values_mut().filter(|open| open.opener == opener);
+                    wake.extend(of_opener.filter_map(|open| open.poll.take()));
+                }
+                Effect::Send { xactid, bytes } => {
+                    log.sent_to_host(xactid, &bytes);
+                    inner.answers.insert(xactid, Arrived { at: Monotonic::now(), bytes });
+                }
+                Effect::Note(text) => log.note(text),
+                Effect::Panic(why) => panic = Some(why),
+            }
+        }
+        drop(inner);
+        self.changed.notify_all();
+        self.wake(wake);
+        if let (Some(why), Some(stop)) = (panic, self.stop.get()) {
+            log.add(Event::Panic { text: why.clone() });
+            stop(&why);
+        }
+    }
+
+    fn wake(&self, handles: Vec<PollHandle>) {
+        let Some(notifier) = self.notifier.get() else { return };
+        for handle in handles {
+            // Refused only when that poller is gone, and then there is nobody to wake.
+            let _ = notifier.poll(handle);
+        }
+    }
+
+    pub(crate) fn open(&self, node: Node, access: Access, pid: u32, log: &IcLog) -> Result<u64, Errno> {
+        let mut inner = self.lock();
+        if !inner.present {
+            return Err(Errno::ENXIO);
+        }
+        let opened = inner.driver.open(node);
+        let result = opened.map(|opener| {
+            let handle = inner.next_handle;
+            inner.next_handle += 1;
+            inner.opens.insert(handle, Open { opener, access, pid, poll: None });
+            handle
+        });
+        log.note(format!("process {pid} opens {node:?}: {result:?}"));
+        self.settle(inner, log);
+        result
+    }
+
+    pub(crate) fn close(&self, handle: u64, log: &IcLog) {
+        let mut inner = self.lock();
+        if let Some(open) = inner.opens.remove(&handle)
+            && open.opener >= 0
+        {
+            inner.driver.close(open.opener);
+        }
+        self.settle(inner, log);
+    }
+
+    pub(crate) fn ioctl(&self, handle: u64, command: u32, input: &[u8], log: &IcLog) -> Result<Vec<u8>, Errno> {
+        let mut inner = self.lock();
+        let Some(open) = inner.opens.get(&handle) else { return Err(Errno::EBADF) };
+        let (opener, access) = (open.opener, open.access);
+        if !inner.present || opener < 0 {
+            return Err(Errno::ENXIO);
+        }
+        let result = inner.driver.ioctl(opener, command, access, input);
+        self.settle(inner, log);
+        result
+    }
+
+    /// Looks, and remembers whom to wake. Both under one lock, so that nothing can come in between.
+    pub(crate) fn poll(&self, handle: u64, waits: Option<PollHandle>) -> Readiness {
+        let mut inner = self.lock();
+        let present = inner.present;
+        let Some(open) = inner.opens.get_mut(&handle) else { return Readiness::Gone };
+        if waits.is_some() {
+            open.poll = waits;
+        }
+        let opener = open.opener;
+        match present && opener >= 0 {
+            false => Readiness::Gone,
+            true if inner.driver.is_readable(opener) => Readiness::Readable,
+            true => Readiness::Nothing,
+        }
+    }
+
+    pub(crate) fn host_sends(&self, bytes: &[u8], log: &IcLog) -> u64 {
+        let mut inner = self.lock();
+        let xactid = inner.next_xactid;
+        inner.next_xactid += 1;
+        inner.sent.insert(xactid, Monotonic::now());
+        log.sent_to_guest(xactid, bytes);
+        if inner.present {
+            inner.driver.host_message(xactid, bytes);
+        }
+        self.settle(inner, log);
+        self.changed.notify_all();
+        xactid
+    }
+
+    /// Waits for the answer to a message; with how long after the sending it came.
+    pub(crate) fn host_waits(&self, xactid: u64, patience: Duration) -> Option<(Duration, Arrived)> {
+        let deadline = Monotonic::now() + patience;
+        let mut inner = self.lock();
+        loop {
+            if let Some(arrived) = inner.answers.get(&xactid) {
+                let sent = inner.sent.get(&xactid).copied().unwrap_or(arrived.at);
+                return Some((sent.until(arrived.at), arrived.clone()));
+            }
+            let left = Monotonic::now().until(deadline);
+            if left.is_zero() {
+                return None;
+            }
+            inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The timer's thread: sleeps until the driver's next instant or until something changes.
+    pub(crate) fn run_timers(&self, log: &IcLog) {
+        loop {
+            let mut inner = self.lock();
+            let now = Monotonic::now();
+            match inner.driver.next_timer() {
+                Some(due) if due <= now => {
+                    inner.driver.timer(now);
+                    self.settle(inner, log);
+                }
+                Some(due) => drop(self.changed.wait_timeout(inner, now.until(due))),
+                None => drop(self.changed.wait(inner)),
+            }
+        }
+    }
+
+    pub(crate) fn shift_clock(&self, ms: i64) {
+        self.clock.shift_by(ms);
+    }
+
+    pub(crate) fn set_limit(&self, limit: Duration) {
+        let mut inner = self.lock();
+        inner.limit = limit;
+        inner.driver.set_limit(limit);
+    }
+
+    /// The device goes, as when its driver is detached, or comes back. The in-base driver kills the openers in doing so (quirk 13).
+    pub(crate) fn set_present(&self, present: bool, log: &IcLog) {
+        let mut inner = self.lock();
+        if inner.present == present {
+            return;
+        }
+        inner.present = present;
+        if present {
+            // A new device: whoever still has the old one open keeps a dead descriptor.
+            for open in inner.opens.values_mut() {
+                open.opener = -1;
+            }
+            inner.driver = self.kind.attach(self.clock.clone(), inner.limit);
+            return;
+        }
+        inner.driver.detach();
+        let wake = inner.opens.values_mut().filter_map(|open| open.poll.take()).collect();
+        let victims: Vec<u32> = inner.opens.values().map(|open| open.pid).collect();
+        self.settle(inner, log);
+        self.wake(wake);
+        if self.kind == Kind::Base {
+            for pid in victims.into_iter().filter_map(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) {
+                // It may have ended by itself a moment ago.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+
+    pub(crate) fn is_present(&self) -> bool {
+        self.lock().present
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.lock().driver.standing()
+    }
+}

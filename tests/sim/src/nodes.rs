@@ -1,0 +1,202 @@
+//! The directory with the three device nodes, as a FUSE filesystem: it turns the kernel's requests into calls of the machine and of the
+//! suspender, and knows no rule itself.
+//!
+//! Nothing here may wait: one thread serves all nodes, so that a release is always seen before the open that follows it. What can take time
+//! (suspending) goes to a thread of its own together with its reply.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, LockOwner,
+    OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, ReplyAttr, ReplyDirectory, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyOpen, ReplyPoll, Request,
+};
+
+use crate::driver::{Access, Node, READ};
+use crate::iclog::IcLog;
+use crate::machine::{Machine, Readiness};
+use crate::suspend::{Job, Suspender};
+
+const SUSPEND: INodeNo = INodeNo(4);
+
+struct Entry {
+    name: &'static str,
+    inode: INodeNo,
+    mode: u16,
+    node: Option<Node>,
+}
+
+/// The names and modes of FreeBSD's nodes.
+const ENTRIES: [Entry; 3] = [
+    Entry { name: "hv_fsvss_dev", inode: INodeNo(2), mode: 0o640, node: Some(Node::Filesystems) },
+    Entry { name: "hv_appvss_dev", inode: INodeNo(3), mode: 0o640, node: Some(Node::Applications) },
+    Entry { name: "ufssuspend", inode: SUSPEND, mode: 0o600, node: None },
+];
+
+/// Nothing is cached: a node may be there one moment and gone the next.
+const AT_ONCE: Duration = Duration::ZERO;
+
+pub(crate) struct Nodes {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) suspender: Arc<Suspender>,
+    pub(crate) jobs: Sender<Job>,
+    pub(crate) log: Arc<IcLog>,
+    /// Numbers the opens of ufssuspend; the machine numbers those of the nodes.
+    pub(crate) next_handle: std::sync::atomic::AtomicU64,
+}
+
+impl Nodes {
+    fn attributes(inode: INodeNo) -> Option<FileAttr> {
+        let (kind, perm) = match ENTRIES.iter().find(|entry| entry.inode == inode) {
+            Some(entry) => (FileType::RegularFile, entry.mode),
+            None if inode == INodeNo::ROOT => (FileType::Directory, 0o755),
+            None => return None,
+        };
+        let then = SystemTime::UNIX_EPOCH;
+        Some(FileAttr {
+            ino: inode,
+            size: 0,
+            blocks: 0,
+            atime: then,
+            mtime: then,
+            ctime: then,
+            crtime: then,
+            kind,
+            perm,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        })
+    }
+
+    fn queue(&self, job: Job) {
+        // The thread at the other end lives as long as this filesystem; a job dropped here answers EIO by itself.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl Filesystem for Nodes {
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let entry = ENTRIES.iter().find(|entry| parent == INodeNo::ROOT && entry.name == name);
+        let present = entry.filter(|entry| entry.node.is_none() || self.machine.is_present());
+        match present.and_then(|entry| Self::attributes(entry.inode)) {
+            Some(attributes) => reply.entry(&AT_ONCE, &attributes, Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        match Self::attributes(inode) {
+            Some(attributes) => reply.attr(&AT_ONCE, &attributes),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        _inode: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let seen = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (place, entry) in (1..).zip(&ENTRIES).skip(seen) {
+            if reply.add(entry.inode, place, FileType::RegularFile, entry.name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let access = if flags.acc_mode() == OpenAccMode::O_RDONLY { Access::Reading } else { Access::Writing };
+        let node = ENTRIES.iter().find(|entry| entry.inode == inode).and_then(|entry| entry.node);
+        let opened = match node {
+            Some(node) => self.machine.open(node, access, request.pid(), &self.log),
+            None => Ok(self.next_handle.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+        };
+        match opened {
+            Ok(handle) => {
+                reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NONSEEKABLE);
+            }
+            Err(errno) => reply.error(Errno::from_i32(errno as i32)),
+        }
+    }
+
+    fn flush(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        if inode == SUSPEND {
+            self.queue(Job::Flush { reply });
+        } else {
+            reply.ok();
+        }
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        if inode == SUSPEND {
+            return self.queue(Job::Close { handle: handle.0, reply });
+        }
+        self.machine.close(handle.0, &self.log);
+        reply.ok();
+    }
+
+    fn ioctl(
+        &self,
+        request: &Request,
+        inode: INodeNo,
+        handle: FileHandle,
+        _flags: IoctlFlags,
+        command: u32,
+        input: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        if inode == SUSPEND {
+            if let Some(errno) = self.suspender.refuses_at_once(command) {
+                return reply.error(Errno::from_i32(errno as i32));
+            }
+            let job = Job::Ioctl { handle: handle.0, pid: request.pid(), command, input: input.to_vec(), reply };
+            return self.queue(job);
+        }
+        match self.machine.ioctl(handle.0, command, input, &self.log) {
+            Ok(message) if command == READ => reply.ioctl(0, &message),
+            Ok(_) => reply.ioctl(0, &[]),
+            Err(errno) => reply.error(Errno::from_i32(errno as i32)),
+        }
+    }
+
+    fn poll(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        handle: FileHandle,
+        notifier: PollNotifier,
+        _events: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let node = ENTRIES.iter().any(|entry| entry.inode == inode && entry.node.is_some());
+        let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY).then(|| notifier.handle());
+        let readiness = if node { self.machine.poll(handle.0, waits) } else { Readiness::Nothing };
+        reply.poll(match readiness {
+            Readiness::Nothing => PollEvents::empty(),
+            Readiness::Readable => PollEvents::POLLIN,
+            Readiness::Gone => PollEvents::POLLIN | PollEvents::POLLHUP,
+        });
+    }
+}

@@ -1,0 +1,258 @@
+//! `/dev/ufssuspend` with FreeBSD's rules (facts.md, 2), and real filesystems behind it.
+//!
+//! All of it happens on one thread: the kernel holds one global lock for a suspend or a resume, so whatever the callers do, it is one after
+//! the other, and one that hangs makes all others wait. The same thread takes the closes, which resume.
+
+mod caller;
+mod freezer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fuser::{ReplyEmpty, ReplyIoctl};
+use hv_vss_platform::mounts::{FsId, Mount};
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::iclog::{Event, IcLog};
+use freezer::Frozen;
+pub(crate) use freezer::thaw_by_force;
+
+/// Suspends the filesystem whose id is passed.
+pub const UFSSUSPEND: u32 = nix::request_code_write!(b'U', 1, 8) as u32;
+/// Resumes the one this descriptor holds.
+pub const UFSRESUME: u32 = nix::request_code_none!(b'U', 2) as u32;
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// In UFSSUSPEND, after all checks.
+    Suspend,
+    /// In UFSRESUME or the close that resumes.
+    Resume,
+}
+
+/// What goes wrong with a filesystem when a test asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The ioctl doesn't return, and the global lock stays held, until the fault is taken back.
+    Hang,
+    /// It takes this many milliseconds longer.
+    DelayMs(u64),
+    /// It fails with this errno.
+    Errno(i32),
+}
+
+/// One suspension that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Which filesystem.
+    pub fsid: FsId,
+    /// Where it is mounted.
+    pub on: String,
+    /// Who suspended it.
+    pub pid: u32,
+}
+
+/// What the thread is asked for.
+pub(crate) enum Job {
+    Ioctl {
+        handle: u64,
+        pid: u32,
+        command: u32,
+        input: Vec<u8>,
+        reply: ReplyIoctl,
+    },
+    /// A close(2) of a descriptor that may hold something: it returns once the global lock has been free.
+    Flush {
+        reply: ReplyEmpty,
+    },
+    /// The last descriptor is gone.
+    Close {
+        handle: u64,
+        reply: ReplyEmpty,
+    },
+}
+
+#[derive(Default)]
+struct Faults {
+    of: BTreeMap<(FsId, Moment), Fault>,
+    /// Says ENXIO to everybody, hangs no more: the simulator is ending.
+    ending: bool,
+}
+
+struct Held {
+    holding: Holding,
+    frozen: Frozen,
+}
+
+pub(crate) struct Suspender {
+    table: PathBuf,
+    nodes: PathBuf,
+    held: Mutex<BTreeMap<u64, Held>>,
+    refusals: Mutex<Vec<String>>,
+    in_a_jail: Mutex<bool>,
+    faults: Mutex<Faults>,
+    faults_changed: Condvar,
+}
+
+impl Suspender {
+    pub(crate) fn new(table: &Path, nodes: &Path) -> Self {
+        Self {
+            table: table.to_owned(),
+            nodes: nodes.to_owned(),
+            held: Mutex::default(),
+            refusals: Mutex::default(),
+            in_a_jail: Mutex::default(),
+            faults: Mutex::default(),
+            faults_changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn work(&self, job: Job, log: &IcLog) {
+        match job {
+            Job::Ioctl { handle, pid, command, input, reply } => {
+                let done = match command {
+                    UFSSUSPEND => self.suspend(handle, pid, &input, log),
+                    _ => self.resume(handle, log),
+                };
+                match done {
+                    Ok(()) => reply.ioctl(0, &[]),
+                    Err(errno) => reply.error(fuser::Errno::from_i32(errno as i32)),
+                }
+            }
+            Job::Flush { reply } => reply.ok(),
+            Job::Close { handle, reply } => {
+                // Nothing held is the usual case: there is nobody to tell.
+                let _ = self.resume(handle, log);
+                reply.ok();
+            }
+        }
+    }
+
+    /// The checks the kernel makes before it takes its lock: none if the call may go on.
+    pub(crate) fn refuses_at_once(&self, command: u32) -> Option<Errno> {
+        if *locked(&self.in_a_jail) {
+            return Some(Errno::EPERM);
+        }
+        (command != UFSSUSPEND && command != UFSRESUME).then_some(Errno::ENXIO)
+    }
+
+    fn suspend(&self, handle: u64, pid: u32, input: &[u8], log: &IcLog) -> Result<(), Errno> {
+        let Some(fsid) = input.first_chunk().copied().map(FsId) else { return Err(Errno::EINVAL) };
+        let result = self.try_suspend(handle, pid, fsid, log);
+        if let Err((errno, why)) = &result {
+            let sentence = format!("{errno:?} to process {pid} for {fsid}: {why}");
+            log.note(format!("ufssuspend: {sentence}"));
+            locked(&self.refusals).push(sentence);
+        }
+        result.map_err(|(errno, _)| errno)
+    }
+
+    fn try_suspend(&self, handle: u64, pid: u32, fsid: FsId, log: &IcLog) -> Result<(), (Errno, String)> {
+        let mounts = self.mounts().map_err(|why| (Errno::EIO, why))?;
+        let mount = mounts.iter().find(|mount| mount.fsid == fsid);
+        let mount = mount.ok_or_else(|| (Errno::ENOENT, "no mount has this id".to_owned()))?;
+        caller::may_suspend(pid, Path::new(&mount.on), &self.nodes).map_err(|why| (Errno::EDEADLK, why))?;
+        if mount.fstype != "ufs" {
+            return Err((Errno::EINVAL, format!("{} is a {}, not a ufs", mount.on, mount.fstype)));
+        }
+        if locked(&self.held).values().any(|held| held.holding.fsid == fsid) {
+            return Err((Errno::EBUSY, format!("{} is suspended already", mount.on)));
+        }
+        self.strike(fsid, Moment::Suspend).map_err(|errno| (errno, "as the test asked".to_owned()))?;
+
+        // Held from before the freeze until it is on record, so that `thaw_all` can't miss it.
+        let mut held = locked(&self.held);
+        if locked(&self.faults).ending {
+            return Err((Errno::ENXIO, "the simulator is ending".to_owned()));
+        }
+        let frozen = Frozen::freeze(Path::new(&mount.on)).map_err(|errno| (errno, format!("freezing {}", mount.on)))?;
+        log.add(Event::Frozen { on: mount.on.clone() });
+        if held.contains_key(&handle) {
+            // One descriptor, one filesystem: the kernel finds out only now, and lets go of the second.
+            drop(frozen);
+            log.add(Event::Thawed { on: mount.on.clone() });
+            return Err((Errno::EBUSY, "this descriptor holds another filesystem".to_owned()));
+        }
+        let holding = Holding { fsid, on: mount.on.clone(), pid };
+        held.insert(handle, Held { holding, frozen });
+        Ok(())
+    }
+
+    fn resume(&self, handle: u64, log: &IcLog) -> Result<(), Errno> {
+        let Some(fsid) = locked(&self.held).get(&handle).map(|held| held.holding.fsid) else {
+            return Err(Errno::ENOENT);
+        };
+        self.strike(fsid, Moment::Resume)?;
+        if let Some(Held { holding, frozen }) = locked(&self.held).remove(&handle) {
+            drop(frozen);
+            log.add(Event::Thawed { on: holding.on });
+        }
+        Ok(())
+    }
+
+    fn strike(&self, fsid: FsId, moment: Moment) -> Result<(), Errno> {
+        let mut faults = locked(&self.faults);
+        loop {
+            match faults.of.get(&(fsid, moment)).copied().filter(|_| !faults.ending) {
+                None => return Ok(()),
+                Some(Fault::Errno(errno)) => return Err(Errno::from_raw(errno)),
+                Some(Fault::DelayMs(ms)) => {
+                    drop(faults);
+                    std::thread::sleep(Duration::from_millis(ms));
+                    return Ok(());
+                }
+                Some(Fault::Hang) => {
+                    faults = self.faults_changed.wait(faults).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn set_fault(&self, fsid: FsId, moment: Moment, fault: Option<Fault>) {
+        let mut faults = locked(&self.faults);
+        match fault {
+            Some(fault) => faults.of.insert((fsid, moment), fault),
+            None => faults.of.remove(&(fsid, moment)),
+        };
+        self.faults_changed.notify_all();
+    }
+
+    pub(crate) fn set_jail(&self, in_a_jail: bool) {
+        *locked(&self.in_a_jail) = in_a_jail;
+    }
+
+    pub(crate) fn holdings(&self) -> Vec<Holding> {
+        locked(&self.held).values().map(|held| held.holding.clone()).collect()
+    }
+
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        locked(&self.refusals).clone()
+    }
+
+    /// Lets go of everything, for the end of the simulator: real filesystems must not stay frozen behind it.
+    pub(crate) fn thaw_all(&self) {
+        locked(&self.faults).ending = true;
+        self.faults_changed.notify_all();
+        locked(&self.held).clear();
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>, String> {
+        let table = self.table.display();
+        let text = fs::read_to_string(&self.table).map_err(|error| format!("can't read {table}: {error}"))?;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+        lines
+            .map(|(at, line)| serde_json::from_str(line).map_err(|error| format!("{table}, line {}: {error}", at + 1)))
+            .collect()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

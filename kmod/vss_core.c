@@ -148,7 +148,8 @@ end_request(struct vss_core *c, uint32_t status)
 	    -1, r->opt, r->msgid);
 	send_answer(c, r->xactid, r->msg, r->len, status);
 	if (c->ops.done != NULL)
-		c->ops.done(c->arg, r->opt, r->msgid, status, FS(c)->holds);
+		c->ops.done(c->arg, r->opt, r->msgid, status,
+		    vss_core_may_hold(c));
 }
 
 static void
@@ -243,7 +244,7 @@ refuse(struct vss_core *c, const char *why, uint32_t opt, uint8_t *msg,
 	say(c, VSS_LOG_ERR, why, -1, opt, 0);
 	send_answer(c, xactid, msg, len, HV_E_FAIL);
 	if (c->ops.done != NULL)
-		c->ops.done(c->arg, opt, 0, HV_E_FAIL, FS(c)->holds);
+		c->ops.done(c->arg, opt, 0, HV_E_FAIL, vss_core_may_hold(c));
 }
 
 static void
@@ -437,7 +438,7 @@ vss_core_write(struct vss_core *c, int opener,
 	own = o->own == VSS_PART_READ && o->own_id == msg->msgid;
 	if (!own && (o->part != VSS_PART_READ || c->req.msgid != msg->msgid)) {
 		if (!has_read(o, msg->msgid)) {
-			say(c, VSS_LOG_ERR, "WRITE of an id it never READ",
+			say(c, VSS_LOG_INFO, "WRITE of an id it never READ",
 			    opener, msg->opt, msg->msgid);
 			return (ENOENT);
 		}
@@ -447,7 +448,7 @@ vss_core_write(struct vss_core *c, int opener,
 		return (ETIMEDOUT);
 	}
 	if (msg->opt != (own ? HV_VSS_THAW : c->req.opt)) {
-		say(c, VSS_LOG_ERR, "WRITE of another opt than it READ",
+		say(c, VSS_LOG_INFO, "WRITE of another opt than it READ",
 		    opener, msg->opt, msg->msgid);
 		return (EINVAL);
 	}
@@ -607,6 +608,12 @@ int
 vss_core_is_detached(const struct vss_core *c)
 {
 	return (c->detached);
+}
+
+int
+vss_core_may_hold(const struct vss_core *c)
+{
+	return (c->openers[VSS_FS_OPENER].holds);
 }
 
 void

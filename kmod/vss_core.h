@@ -203,6 +203,8 @@ uint32_t	vss_core_pending_opt(const struct vss_core *c);
 uint32_t	vss_core_timeout_ms(const struct vss_core *c);
 int		vss_core_openers(const struct vss_core *c, enum vss_node node);
 int		vss_core_is_detached(const struct vss_core *c);
+/* 1 if the fs node's opener may hold filesystems frozen, as in done. */
+int		vss_core_may_hold(const struct vss_core *c);
 void		vss_core_get_counters(const struct vss_core *c,
 		    struct vss_core_counters *out);
 

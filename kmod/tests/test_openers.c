@@ -199,6 +199,67 @@ detach_answers_what_is_pending_and_wakes_all_and_nothing_works_after(void)
 	must_equal(vss_core_fini(&w.core), 0);
 }
 
+static void
+the_drivers_own_thaws_have_ids_of_their_own_and_end_with_detach(void)
+{
+	struct hv_vss_opt_msg one, two, m;
+
+	a_guest(&w, 2);
+	host_asks(&w, IC_FREEZE);
+	one = reads(&w, 1, HV_VSS_FREEZE);
+	reads(&w, 2, HV_VSS_FREEZE);
+	time_is_up(&w);
+	m = one;
+	one = reads(&w, 1, HV_VSS_THAW);
+	two = reads(&w, 2, HV_VSS_THAW);
+	must(one.msgid != two.msgid && one.msgid != m.msgid);
+	must_equal(writes(&w, 1, one, OK), 0);
+	must_equal(writes(&w, 2, one, OK), ENOENT);
+	must_equal(w.core.counters.driver_thaws, 2);
+	vss_core_detach(&w.core);
+	must_equal(writes(&w, 2, two, OK), ENXIO);
+	must_equal(w.core.openers[2].own, VSS_PART_NONE);
+}
+
+static void
+a_new_opener_knows_nothing_of_the_last_one_in_its_place(void)
+{
+	struct hv_vss_opt_msg m;
+
+	a_guest(&w, 1);
+	host_asks(&w, IC_FREEZE);
+	m = reads(&w, 1, HV_VSS_FREEZE);
+	closes(&w, 1);
+	opens(&w, VSS_NODE_APP);
+	must_equal(writes(&w, 1, m, OK), ENOENT);
+	reads(&w, 1, HV_VSS_NONE);
+}
+
+static void
+the_getters_tell_what_is_so(void)
+{
+	int opener;
+
+	a_guest(&w, 3);
+	must_equal(vss_core_pending_opt(&w.core), HV_VSS_NONE);
+	must_equal(vss_core_openers(&w.core, VSS_NODE_FS), 1);
+	must_equal(vss_core_openers(&w.core, VSS_NODE_APP), 3);
+	host_asks(&w, IC_FREEZE);
+	must_equal(vss_core_pending_opt(&w.core), HV_VSS_FREEZE);
+	must_equal(vss_core_stage(&w.core), VSS_ASKING_APPS);
+	must_equal(vss_core_is_readable(&w.core, -1), 0);
+	must_equal(vss_core_is_readable(&w.core, VSS_OPENERS_MAX), 0);
+	must_equal(vss_core_is_detached(&w.core), 0);
+	must(vss_core_size() == sizeof(w.core));
+	must(vss_core_size() % vss_core_align() == 0);
+	must_equal(vss_core_fini(&w.core), EBUSY);	/* pending */
+	time_is_up(&w);
+	for (opener = 0; opener <= 3; opener++)
+		closes(&w, opener);
+	must_equal(vss_core_fini(&w.core), 0);
+	must_equal(vss_core_open(&w.core, VSS_NODE_FS, &opener), ENXIO);
+}
+
 int
 main(void)
 {
@@ -212,5 +273,8 @@ main(void)
 	holds(a_node_beyond_its_openers_is_busy_and_free_again_after_a_close);
 	holds(ids_tell_the_time_and_stay_unique_while_the_clock_steps);
 	holds(detach_answers_what_is_pending_and_wakes_all_and_nothing_works_after);
+	holds(the_drivers_own_thaws_have_ids_of_their_own_and_end_with_detach);
+	holds(a_new_opener_knows_nothing_of_the_last_one_in_its_place);
+	holds(the_getters_tell_what_is_so);
 	return (check_result());
 }

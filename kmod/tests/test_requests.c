@@ -286,9 +286,12 @@ done_says_whether_filesystems_may_be_frozen(void)
 	reads(&w, FS, HV_VSS_FREEZE);
 	time_is_up(&w);
 	must(w.done_status == HV_E_FAIL && w.done_may_hold);
+	must(vss_core_may_hold(&w.core));
 	closes(&w, FS);
+	must(!vss_core_may_hold(&w.core));
 	host_asks(&w, IC_THAW);
 	must(w.done_opt == HV_VSS_THAW && !w.done_may_hold);
+	must_equal(w.done_status, HV_E_FAIL);
 	must_equal(w.done_calls, 8);
 }
 
@@ -312,6 +315,70 @@ settings_are_clamped_and_a_new_time_limit_meets_the_next_request(void)
 	must_equal(w.core.max_apps, VSS_APPS_MAX);
 }
 
+static void
+the_counters_add_up_to_what_happened(void)
+{
+	uint8_t m[IC_ROOM] = { 0 };
+	struct vss_core_counters c;
+
+	a_guest(&w, 0);
+	host_negotiates(&w);
+	host_sends(&w, m, 27, 0xfe);
+	host_asks(&w, IC_CHECK);
+	host_asks(&w, IC_CHECK);
+	host_asks(&w, IC_THAW);
+	time_is_up(&w);
+	host_asks(&w, 99);
+	vss_core_get_counters(&w.core, &c);
+	must_equal(c.messages, 5);
+	must_equal(c.runts, 1);
+	must_equal(c.requests, 3);
+	must_equal(c.answers, 5);
+	must_equal(c.refused, 1);
+	must_equal(c.cancelled, 1);
+	must_equal(c.timeouts, 1);
+}
+
+static int logged[3];
+static const char *last_failure;
+
+static void
+count_log(void *arg, int level, const char *what, int opener, uint32_t opt,
+    uint64_t msgid)
+{
+	(void)arg;
+	(void)opener;
+	(void)msgid;
+	must(level >= VSS_LOG_ERR && level <= VSS_LOG_DEBUG);
+	must(opt < HV_VSS_COUNT);
+	logged[level]++;
+	if (level == VSS_LOG_ERR)
+		last_failure = what;
+}
+
+static void
+a_failure_is_logged_as_one_and_a_success_is_not(void)
+{
+	a_guest(&w, 0);
+	w.core.ops.log = count_log;
+	memset(logged, 0, sizeof(logged));
+	host_negotiates(&w);
+	host_asks(&w, IC_CHECK);
+	says(&w, FS, HV_VSS_CHECK, OK);
+	must_equal(logged[VSS_LOG_ERR], 0);
+	must(logged[VSS_LOG_INFO] >= 2 && logged[VSS_LOG_DEBUG] >= 3);
+	host_asks(&w, IC_CHECK);
+	says(&w, FS, HV_VSS_CHECK, NO);
+	must_equal(logged[VSS_LOG_ERR], 1);
+	must(strcmp(last_failure, "host hears failure") == 0);
+	host_asks(&w, 99);
+	must_equal(logged[VSS_LOG_ERR], 2);
+	host_asks(&w, IC_FREEZE);
+	host_asks(&w, IC_FREEZE);
+	must_equal(logged[VSS_LOG_ERR], 3);
+	must(strstr(last_failure, "pending") != NULL);
+}
+
 int
 main(void)
 {
@@ -331,5 +398,7 @@ main(void)
 	holds(a_stray_timer_changes_nothing);
 	holds(done_says_whether_filesystems_may_be_frozen);
 	holds(settings_are_clamped_and_a_new_time_limit_meets_the_next_request);
+	holds(the_counters_add_up_to_what_happened);
+	holds(a_failure_is_logged_as_one_and_a_success_is_not);
 	return (check_result());
 }

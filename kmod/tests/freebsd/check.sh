@@ -1,0 +1,64 @@
+#!/bin/sh
+# Compiles the whole module, glue included, against FreeBSD's real kernel
+# headers, which come with the ziglang package.  It makes no module: what it
+# proves and what it does not is said in ../../README.md.
+#
+#	check.sh [output directory]
+#
+# The package is installed once into FREEBSD_CROSS_DIR (default:
+# ~/.cache/hv_vss/freebsd-cross) unless it is there.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+kmod=$(cd "$here/../.." && pwd)
+out=${1:-$kmod/build/freebsd}
+cross=${FREEBSD_CROSS_DIR:-$HOME/.cache/hv_vss/freebsd-cross}
+sources="hv_vss.c vss_core.c vss_ic.c vss_nodes.c vss_sysctl.c vss_testhost.c"
+
+if ! "$cross/venv/bin/python" -c 'import ziglang' 2>/dev/null; then
+	echo "installing ziglang into $cross/venv"
+	mkdir -p "$cross"
+	python3 -m venv "$cross/venv"
+	"$cross/venv/bin/pip" install -q ziglang==0.17.1
+fi
+zig=$("$cross/venv/bin/python" -c 'import os, ziglang
+print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')
+export ZIG_GLOBAL_CACHE_DIR="$cross/zigcache"
+
+# Generated or in-tree headers that the package lacks: generated interfaces
+# in full of what we call, options empty.
+mkdir -p "$out/include"
+for option in global bus ddb; do
+	: > "$out/include/opt_$option.h"
+done
+
+for arch in x86_64 aarch64; do
+	case $arch in
+	x86_64)
+		arch_flags="-mcmodel=kernel -mno-red-zone -mno-mmx -mno-sse
+		    -mno-avx -msoft-float" ;;
+	aarch64)
+		arch_flags="-mgeneral-regs-only -mcpu=generic+reserve_x18" ;;
+	esac
+	for version in 14.0 15.0; do
+		mkdir -p "$out/$arch-$version"
+		for source in $sources; do
+			# shellcheck disable=SC2086
+			"$zig" cc -target "$arch-freebsd.$version" -c -O2 \
+			    -std=gnu99 -D_KERNEL -DKLD_MODULE \
+			    -DINVARIANTS -DINVARIANT_SUPPORT \
+			    -ffreestanding -fwrapv $arch_flags \
+			    -fno-asynchronous-unwind-tables -fno-common \
+			    -fno-strict-aliasing -fno-sanitize=all \
+			    -Wall -Wextra -Wconversion -Wno-unused-parameter \
+			    -Wstrict-prototypes -Wmissing-prototypes \
+			    -Wpointer-arith -Wcast-qual -Wundef \
+			    -Wno-pointer-sign -Wno-sign-compare \
+			    -Wno-missing-field-initializers -Werror \
+			    -I"$kmod" -I"$here/include" -I"$out/include" \
+			    -o "$out/$arch-$version/${source%.c}.o" \
+			    "$kmod/$source"
+		done
+		echo "ok $arch FreeBSD $version: $(echo $sources | wc -w) files"
+	done
+done

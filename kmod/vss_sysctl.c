@@ -1,0 +1,135 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * dev.hvvssb.N: what an administrator can see of the driver and set.  It only
+ * looks, but for the time limit, which meets the next request.
+ *
+ * Locking: each handler takes sc->mtx for as long as it copies and holds it
+ * over no call of sysctl's.
+ */
+#include <sys/param.h>
+#include <sys/systm.h>
+#include <sys/bus.h>
+#include <sys/callout.h>
+#include <sys/kernel.h>
+#include <sys/lock.h>
+#include <sys/malloc.h>
+#include <sys/mutex.h>
+#include <sys/sysctl.h>
+#include <sys/taskqueue.h>
+
+#include "hv_vss_var.h"
+
+static const char *const vss_opt_names[HV_VSS_COUNT] = {
+	[HV_VSS_NONE] = "none",
+	[HV_VSS_CHECK] = "check",
+	[HV_VSS_FREEZE] = "freeze",
+	[HV_VSS_THAW] = "thaw",
+};
+
+const char *
+vss_opt_name(uint32_t opt)
+{
+	return (opt < HV_VSS_COUNT ? vss_opt_names[opt] : "unknown");
+}
+
+static int
+vss_sysctl_state(SYSCTL_HANDLER_ARGS)
+{
+	static const char *const stages[] = {
+		[VSS_IDLE] = "idle",
+		[VSS_ASKING_APPS] = "asking applications",
+		[VSS_ASKING_FS] = "asking the filesystem node",
+	};
+	struct vss_softc *sc = arg1;
+	char text[96];
+
+	mtx_lock(&sc->mtx);
+	snprintf(text, sizeof(text), "%s: %s; filesystem node %s; "
+	    "applications: %d", vss_opt_name(vss_core_pending_opt(&sc->core)),
+	    stages[vss_core_stage(&sc->core)],
+	    vss_core_openers(&sc->core, VSS_NODE_FS) ? "open" : "closed",
+	    vss_core_openers(&sc->core, VSS_NODE_APP));
+	mtx_unlock(&sc->mtx);
+	return (sysctl_handle_string(oidp, text, sizeof(text), req));
+}
+
+static int
+vss_sysctl_timeout_ms(SYSCTL_HANDLER_ARGS)
+{
+	struct vss_softc *sc = arg1;
+	u_int ms;
+	int error;
+
+	mtx_lock(&sc->mtx);
+	ms = vss_core_timeout_ms(&sc->core);
+	mtx_unlock(&sc->mtx);
+	error = sysctl_handle_int(oidp, &ms, 0, req);
+	if (error != 0 || req->newptr == NULL)
+		return (error);
+	if (ms < VSS_LIMIT_LOWEST_MS || ms > VSS_TIMEOUT_HIGHEST_MS)
+		return (EINVAL);
+	mtx_lock(&sc->mtx);
+	vss_core_set_timeout_ms(&sc->core, ms);
+	mtx_unlock(&sc->mtx);
+	return (0);
+}
+
+static int
+vss_sysctl_counter(SYSCTL_HANDLER_ARGS)
+{
+	struct vss_softc *sc = arg1;
+	struct vss_core_counters counters;
+	uint64_t value;
+
+	mtx_lock(&sc->mtx);
+	vss_core_get_counters(&sc->core, &counters);
+	mtx_unlock(&sc->mtx);
+	memcpy(&value, (const char *)&counters + arg2, sizeof(value));
+	return (sysctl_handle_64(oidp, &value, 0, req));
+}
+
+static const struct {
+	const char	*name;
+	size_t		offset;
+	const char	*descr;
+} vss_counters[] = {
+#define	COUNTER(field, descr)						\
+	{ #field, __offsetof(struct vss_core_counters, field), descr }
+	COUNTER(messages, "messages from the host"),
+	COUNTER(runts, "host messages too short to answer"),
+	COUNTER(requests, "CHECK, FREEZE and THAW requests"),
+	COUNTER(answers, "answers sent to the host"),
+	COUNTER(timeouts, "requests that ran out of time"),
+	COUNTER(late_answers, "answers of programs that came too late"),
+	COUNTER(refused, "requests failed at once: busy, or no daemon"),
+	COUNTER(cancelled, "CHECK or FREEZE requests ended by a THAW"),
+	COUNTER(driver_thaws, "THAWs of the driver's own to applications"),
+#undef	COUNTER
+};
+
+void
+vss_add_sysctls(struct vss_softc *sc)
+{
+	struct sysctl_oid_list *top;
+	size_t i;
+
+	/* Not the device's own context: that one outlives our mutex. */
+	sysctl_ctx_init(&sc->sysctls);
+	top = SYSCTL_CHILDREN(device_get_sysctl_tree(sc->dev));
+	SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO, "state",
+	    CTLTYPE_STRING | CTLFLAG_RD | CTLFLAG_MPSAFE, sc, 0,
+	    vss_sysctl_state, "A", "the request at hand and who is there");
+	SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO, "timeout_ms",
+	    CTLTYPE_UINT | CTLFLAG_RWTUN | CTLFLAG_MPSAFE, sc, 0,
+	    vss_sysctl_timeout_ms, "IU", "time limit of a request, ms");
+	SYSCTL_ADD_INT(&sc->sysctls, top, OID_AUTO, "log_level",
+	    CTLFLAG_RWTUN, &sc->log_level, 0,
+	    "0: failures, 1: also requests, 2: each step");
+	for (i = 0; i < nitems(vss_counters); i++)
+		SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO,
+		    vss_counters[i].name,
+		    CTLTYPE_U64 | CTLFLAG_RD | CTLFLAG_MPSAFE, sc,
+		    (intmax_t)vss_counters[i].offset, vss_sysctl_counter, "QU",
+		    vss_counters[i].descr);
+}

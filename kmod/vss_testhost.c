@@ -1,0 +1,313 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * A host for machines without Hyper-V: /dev/hv_vss_testhost, through which a
+ * program plays one.  Each write(2) is one raw message to the guest, each
+ * read(2) one raw answer; poll(2) says when there is one.  The two nodes
+ * behind it are the real ones, so what passes here has gone through the same
+ * opens, ioctls and time limits as a backup.
+ *
+ * It is off until the tunable hw.hv_vss_broker.testhost is 1, and refuses to
+ * attach beside a VMBus channel: whoever may write to this node can freeze
+ * the machine's filesystems.
+ *
+ *	tunable -> identified on nexus0 -> nodes -> its own node
+ *	detach: gone, sleepers woken -> its own node destroyed -> nodes
+ *
+ * Locking: the nodes' mutex guards the answers too; readers sleep on it.
+ */
+#include <sys/param.h>
+#include <sys/systm.h>
+#include <sys/bus.h>
+#include <sys/callout.h>
+#include <sys/conf.h>
+#include <sys/fcntl.h>
+#include <sys/filio.h>
+#include <sys/kernel.h>
+#include <sys/lock.h>
+#include <sys/malloc.h>
+#include <sys/module.h>
+#include <sys/mutex.h>
+#include <sys/poll.h>
+#include <sys/selinfo.h>
+#include <sys/sysctl.h>
+#include <sys/taskqueue.h>
+#include <sys/uio.h>
+
+#include "hv_utilreg.h"
+#include "hv_vss_var.h"
+
+#define	TESTHOST_DEV_NAME	"hv_vss_testhost"
+#define	TESTHOST_MSG_MAX	512	/* bytes, either way */
+#define	TESTHOST_ANSWERS	16	/* not yet read, or still to come */
+
+struct testhost_answer {
+	size_t	len;
+	uint8_t	msg[TESTHOST_MSG_MAX];
+};
+
+struct testhost_softc {
+	struct vss_softc	vss;			/* must come first */
+	struct cdev		*dev;			/* (c) */
+	struct selinfo		sel;			/* (m) of vss */
+	struct testhost_answer	answers[TESTHOST_ANSWERS]; /* (m), a ring */
+	u_int			first;			/* (m) */
+	u_int			count;			/* (m) */
+	u_int			owed;			/* (m) incl. count */
+	uint64_t		xactid;			/* (m) last given */
+	uint64_t		opened_at;		/* (m) xactid at open */
+	bool			open;			/* (m) */
+	bool			gone;			/* (m) */
+};
+
+static int testhost_enabled;
+static SYSCTL_NODE(_hw, OID_AUTO, hv_vss_broker, CTLFLAG_RD | CTLFLAG_MPSAFE,
+    NULL, "Hyper-V VSS broker");
+SYSCTL_INT(_hw_hv_vss_broker, OID_AUTO, testhost, CTLFLAG_RDTUN,
+    &testhost_enabled, 0, "1: let a program play the host");
+
+/* Room was made sure of when the message was taken. */
+static void
+testhost_send(struct vss_softc *vss, uint64_t xactid, uint8_t *msg, size_t len)
+{
+	struct testhost_softc *sc = (struct testhost_softc *)vss;
+	struct testhost_answer *a;
+
+	mtx_assert(&vss->mtx, MA_OWNED);
+	if (!sc->open || xactid <= sc->opened_at)
+		return;		/* whoever asked has closed */
+	KASSERT(sc->count < sc->owed, ("an answer nobody asked for"));
+	a = &sc->answers[(sc->first + sc->count) % TESTHOST_ANSWERS];
+	memcpy(a->msg, msg, len);
+	a->len = len;
+	sc->count++;
+	wakeup(&sc->count);
+	selwakeup(&sc->sel);
+}
+
+static void
+testhost_close(void *arg)
+{
+	struct testhost_softc *sc = arg;
+
+	mtx_lock(&sc->vss.mtx);
+	sc->open = false;
+	mtx_unlock(&sc->vss.mtx);
+}
+
+static int
+testhost_open(struct cdev *dev, int oflags __unused, int devtype __unused,
+    struct thread *td __unused)
+{
+	struct testhost_softc *sc = dev->si_drv1;
+	int error;
+
+	mtx_lock(&sc->vss.mtx);
+	error = sc->gone ? ENXIO : sc->open ? EBUSY : 0;
+	if (error == 0) {
+		sc->open = true;
+		sc->opened_at = sc->xactid;
+		sc->first = sc->count = sc->owed = 0;
+	}
+	mtx_unlock(&sc->vss.mtx);
+	if (error != 0)
+		return (error);
+	error = devfs_set_cdevpriv(sc, testhost_close);
+	if (error != 0)
+		testhost_close(sc);
+	return (error);
+}
+
+static int
+testhost_write(struct cdev *dev, struct uio *uio, int ioflag __unused)
+{
+	struct testhost_softc *sc = dev->si_drv1;
+	uint8_t msg[TESTHOST_MSG_MAX];
+	uint64_t xactid;
+	size_t len;
+	int error;
+
+	if (uio->uio_resid > TESTHOST_MSG_MAX)
+		return (EMSGSIZE);
+	len = (size_t)uio->uio_resid;
+	error = uiomove(msg, (int)len, uio);
+	if (error != 0)
+		return (error);
+
+	mtx_lock(&sc->vss.mtx);
+	if (sc->gone || sc->owed == TESTHOST_ANSWERS) {
+		error = sc->gone ? ENXIO : ENOBUFS;
+		mtx_unlock(&sc->vss.mtx);
+		return (error);
+	}
+	if (len >= HV_IC_HDRSIZE)	/* a shorter one gets no answer */
+		sc->owed++;
+	xactid = ++sc->xactid;
+	mtx_unlock(&sc->vss.mtx);
+	vss_host_msg(&sc->vss, msg, len, xactid);
+	return (0);
+}
+
+static int
+testhost_read(struct cdev *dev, struct uio *uio, int ioflag)
+{
+	struct testhost_softc *sc = dev->si_drv1;
+	struct testhost_answer a;
+	int error;
+
+	error = 0;
+	mtx_lock(&sc->vss.mtx);
+	while (sc->count == 0 && !sc->gone && error == 0)
+		error = (ioflag & O_NONBLOCK) != 0 ? EWOULDBLOCK :
+		    mtx_sleep(&sc->count, &sc->vss.mtx, PCATCH, "vsshost", 0);
+	if (sc->gone)
+		error = ENXIO;
+	if (error == 0 &&
+	    (size_t)uio->uio_resid < sc->answers[sc->first].len)
+		error = EMSGSIZE;	/* it can be read with more room */
+	if (error != 0) {
+		mtx_unlock(&sc->vss.mtx);
+		return (error);
+	}
+	a = sc->answers[sc->first];
+	sc->first = (sc->first + 1) % TESTHOST_ANSWERS;
+	sc->count--;
+	sc->owed--;
+	mtx_unlock(&sc->vss.mtx);
+	return (uiomove(a.msg, (int)a.len, uio));
+}
+
+static int
+testhost_poll(struct cdev *dev, int events, struct thread *td)
+{
+	struct testhost_softc *sc = dev->si_drv1;
+	int revents;
+
+	revents = events & (POLLOUT | POLLWRNORM);
+	mtx_lock(&sc->vss.mtx);
+	if (sc->count != 0 || sc->gone)
+		revents |= events & (POLLIN | POLLRDNORM);
+	else
+		selrecord(td, &sc->sel);
+	if (sc->gone)
+		revents |= POLLHUP;
+	mtx_unlock(&sc->vss.mtx);
+	return (revents);
+}
+
+static int
+testhost_ioctl(struct cdev *dev __unused, u_long cmd, caddr_t data,
+    int fflag __unused, struct thread *td __unused)
+{
+	/* fcntl(F_SETFL) sends these; the flag comes with each read. */
+	if (cmd == FIONBIO || (cmd == FIOASYNC && *(int *)data == 0))
+		return (0);
+	return (ENOTTY);
+}
+
+static struct cdevsw testhost_cdevsw = {
+	.d_version = D_VERSION,
+	.d_name = TESTHOST_DEV_NAME,
+	.d_open = testhost_open,
+	.d_read = testhost_read,
+	.d_write = testhost_write,
+	.d_poll = testhost_poll,
+	.d_ioctl = testhost_ioctl,
+};
+
+static void
+testhost_identify(driver_t *driver, device_t parent)
+{
+	if (testhost_enabled != 1 ||
+	    device_find_child(parent, driver->name, -1) != NULL)
+		return;
+	if (BUS_ADD_CHILD(parent, 0, driver->name, -1) == NULL)
+		device_printf(parent, "can't add the VSS test host\n");
+}
+
+static int
+testhost_probe(device_t dev)
+{
+	if (testhost_enabled != 1)
+		return (ENXIO);
+	device_set_desc(dev, "VSS test host");
+	return (BUS_PROBE_NOWILDCARD);
+}
+
+static int
+testhost_detach(device_t dev)
+{
+	struct testhost_softc *sc = device_get_softc(dev);
+
+	mtx_lock(&sc->vss.mtx);
+	sc->gone = true;
+	wakeup(&sc->count);
+	selwakeup(&sc->sel);
+	mtx_unlock(&sc->vss.mtx);
+	destroy_dev(sc->dev);
+	seldrain(&sc->sel);
+	vss_detach(&sc->vss);
+	vss_hosts--;
+	return (0);
+}
+
+static int
+testhost_attach(device_t dev)
+{
+	struct testhost_softc *sc = device_get_softc(dev);
+	struct make_dev_args args;
+	int error;
+
+	if (vss_hosts != 0) {
+		device_printf(dev, "refused: a host is attached already\n");
+		return (EBUSY);
+	}
+	error = vss_attach(&sc->vss, dev, testhost_send);
+	if (error != 0)
+		return (error);
+	make_dev_args_init(&args);
+	args.mda_flags = MAKEDEV_CHECKNAME | MAKEDEV_WAITOK;
+	args.mda_devsw = &testhost_cdevsw;
+	args.mda_uid = UID_ROOT;
+	args.mda_gid = GID_WHEEL;
+	args.mda_mode = 0600;
+	args.mda_si_drv1 = sc;
+	error = make_dev_s(&args, &sc->dev, TESTHOST_DEV_NAME);
+	if (error != 0) {
+		device_printf(dev, "can't make /dev/" TESTHOST_DEV_NAME
+		    ": error %d\n", error);
+		vss_detach(&sc->vss);
+		return (error);
+	}
+	vss_hosts++;
+	return (0);
+}
+
+static int
+testhost_quiesce(device_t dev)
+{
+	struct testhost_softc *sc = device_get_softc(dev);
+	bool open;
+
+	mtx_lock(&sc->vss.mtx);
+	open = sc->open;
+	mtx_unlock(&sc->vss.mtx);
+	return (open ? EBUSY : vss_quiesce(&sc->vss));
+}
+
+static device_method_t testhost_methods[] = {
+	DEVMETHOD(device_identify, testhost_identify),
+	DEVMETHOD(device_probe, testhost_probe),
+	DEVMETHOD(device_attach, testhost_attach),
+	DEVMETHOD(device_detach, testhost_detach),
+	DEVMETHOD(device_quiesce, testhost_quiesce),
+	DEVMETHOD_END
+};
+
+static driver_t testhost_driver = {
+	VSS_DRIVER_NAME,
+	testhost_methods,
+	sizeof(struct testhost_softc)
+};
+
+DRIVER_MODULE(hv_vss_broker, nexus, testhost_driver, NULL, NULL);

@@ -10,6 +10,7 @@ pub mod dirty;
 pub mod driver;
 mod error;
 pub mod flush;
+pub mod limits;
 pub mod memory;
 pub mod mounts;
 pub mod peer;

@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use hv_vss_platform::limits::{self, Limited};
 
 /// The limits of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +60,10 @@ impl Limits {
     /// # Errors
     /// A sentence that names the limit.
     pub fn apply(&self) -> Result<(), String> {
-        let set = |what: &str, resource: Resource, wanted: u64| {
-            getrlimit(resource)
-                .and_then(|(_, hard)| setrlimit(resource, wanted.min(hard), hard))
-                .map_err(|errno| format!("can't limit {what} to {wanted}: {}", errno.desc()))
-        };
-        set("the size of core dumps", Resource::RLIMIT_CORE, self.core)?;
-        set("the number of descriptors", Resource::RLIMIT_NOFILE, self.descriptors)?;
-        self.memory.map_or(Ok(()), |bytes| set("memory", Resource::RLIMIT_AS, bytes))
+        let set = |limited, most| limits::set(limited, most).map_err(|error| error.to_string());
+        set(Limited::Core, self.core)?;
+        set(Limited::Descriptors, self.descriptors)?;
+        self.memory.map_or(Ok(()), |bytes| set(Limited::Memory, bytes))
     }
 }
 

@@ -27,7 +27,7 @@ impl Guest {
         Self { cycle: Cycle::default(), plan: Shape(holders.collect()), names, done: Vec::new(), requests: 0 }
     }
 
-    fn is_frozen(mut self) -> Self {
+    fn once_frozen(mut self) -> Self {
         self.host_asks(Operation::Freeze);
         self.settles_down();
         assert!(matches!(self.cycle.state(), State::Frozen(_)), "{:?}", self.done);
@@ -213,7 +213,7 @@ fn a_freeze_that_runs_out_of_time_is_answered_before_the_hanging_step_is_killed(
 
 #[test]
 fn a_second_freeze_while_frozen_is_refused_and_changes_nothing() {
-    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.host_asks(Operation::Freeze);
     guest.did(["tell host fail for 1"]);
     guest.host_asks(Operation::Check);
@@ -224,7 +224,7 @@ fn a_second_freeze_while_frozen_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_host_that_never_thaws_is_answered_fail_until_it_asks_anew() {
-    let mut guest = Guest::with_steps(["root"]).is_frozen();
+    let mut guest = Guest::with_steps(["root"]).once_frozen();
     guest.time_is_up(Timer::Watchdog);
     guest.did(["thaw root (Expired)"]);
     guest.says_done("root");
@@ -248,7 +248,7 @@ fn a_thaw_that_this_process_has_no_freeze_for_is_answered_fail() {
 
 #[test]
 fn the_death_of_any_host_while_frozen_releases_everything_and_the_thaw_hears_of_it() {
-    let mut guest = Guest::with_steps(["10 postgres", "usr", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "usr", "root"]).once_frozen();
     guest.host_dies("postgres");
     // No program is started while a filesystem is suspended.
     guest.did(["thaw root (Aborted)"]);
@@ -264,7 +264,7 @@ fn the_death_of_any_host_while_frozen_releases_everything_and_the_thaw_hears_of_
 
 #[test]
 fn a_suspension_that_outlives_its_process_is_released_by_the_next_one() {
-    let mut guest = Guest::with_steps(["10 postgres", "survivor", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "survivor", "root"]).once_frozen();
     guest.host_dies("survivor");
     guest.did(["thaw root (Aborted)", "revive survivor"]);
     guest.says_done("root");
@@ -291,7 +291,7 @@ fn a_thaw_in_the_middle_of_a_freeze_fails_the_freeze_and_succeeds_once_all_is_re
 
 #[test]
 fn a_thaw_is_answered_fail_if_a_filesystem_is_not_released_in_time() {
-    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);
     guest.time_is_up(Timer::ThawAnswer);
     guest.did(["thaw root", "tell host fail for 1"]);
@@ -307,7 +307,7 @@ fn a_thaw_is_answered_fail_if_a_filesystem_is_not_released_in_time() {
 
 #[test]
 fn slow_applications_do_not_change_a_thaws_answer() {
-    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);
     guest.says_done("root");
     guest.time_is_up(Timer::ThawAnswer);
@@ -318,7 +318,7 @@ fn slow_applications_do_not_change_a_thaws_answer() {
 
 #[test]
 fn a_holder_that_let_go_before_the_thaw_makes_the_backup_a_failure() {
-    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);
     guest.ends("root", StepEnd::Done { held: false });
     guest.did(["thaw root", "thaw postgres (Expired)"]);
@@ -328,7 +328,7 @@ fn a_holder_that_let_go_before_the_thaw_makes_the_backup_a_failure() {
 
 #[test]
 fn a_check_that_comes_while_releasing_waits_for_its_turn() {
-    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);
     guest.says_done("root");
     guest.time_is_up(Timer::ThawAnswer);
@@ -340,7 +340,7 @@ fn a_check_that_comes_while_releasing_waits_for_its_turn() {
 
 #[test]
 fn a_request_that_waits_too_long_for_the_release_is_answered_fail() {
-    let mut guest = Guest::with_steps(["10 postgres"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres"]).once_frozen();
     guest.time_is_up(Timer::Watchdog);
     guest.host_asks(Operation::Freeze);
     guest.time_is_up(Timer::Answer);
@@ -371,7 +371,7 @@ fn a_rehearsal_leaves_no_trace_in_what_a_thaw_hears() {
 
 #[test]
 fn a_stop_while_frozen_releases_everything_and_then_ends() {
-    let mut guest = Guest::with_steps(["10 postgres", "root"]).is_frozen();
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.gets(Input::Stop);
     guest.settles_down();
     guest.did(["thaw root (Aborted)", "thaw postgres (Aborted)", "ended Aborted", "exit"]);
@@ -379,7 +379,7 @@ fn a_stop_while_frozen_releases_everything_and_then_ends() {
 
 #[test]
 fn an_operation_from_the_future_is_answered_fail_and_changes_nothing() {
-    let mut guest = Guest::with_steps(["root"]).is_frozen();
+    let mut guest = Guest::with_steps(["root"]).once_frozen();
     guest.host_asks(Operation::Unknown(77));
     guest.did(["tell host fail for 1"]);
     assert!(matches!(guest.cycle.state(), State::Frozen(_)));
@@ -387,7 +387,7 @@ fn an_operation_from_the_future_is_answered_fail_and_changes_nothing() {
 
 #[test]
 fn an_answer_that_the_driver_found_too_late_undoes_the_freeze() {
-    let mut guest = Guest::with_steps(["root"]).is_frozen();
+    let mut guest = Guest::with_steps(["root"]).once_frozen();
     guest.gets(Input::AnswerLate(RequestId(0)));
     guest.says_done("root");
     guest.did(["thaw root (Aborted)", "ended Aborted"]);

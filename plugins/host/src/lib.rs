@@ -17,6 +17,7 @@
 //! more than one failed step.
 
 pub mod callbacks;
+pub mod conformance;
 pub mod elf;
 pub mod holds;
 pub mod limits;

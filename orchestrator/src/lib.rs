@@ -1,6 +1,15 @@
 //! The orchestrator: reads the host's requests, plans, drives the steps, keeps the deadlines, answers.
+//!
+//! [`cycle`], [`plan`], [`deadline`] and [`config`] decide and do nothing else; [`engine`] performs what they decide; [`child`], [`reply`] and
+//! [`journal`] are the edges it works with.
 
+pub mod child;
 pub mod config;
 pub mod cycle;
+pub mod daemon;
 pub mod deadline;
+pub mod engine;
+pub mod journal;
 pub mod plan;
+pub mod record;
+pub mod reply;

@@ -169,7 +169,9 @@ impl Config {
     pub fn load(path: &Path, presence: Presence) -> Result<Self, ConfigError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && presence == Presence::Optional => String::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && presence == Presence::Optional => {
+                String::new()
+            }
             Err(error) => return Err(ConfigError::Unreadable(path.into(), error)),
         };
         Self::parse(path, &text)
@@ -180,7 +182,8 @@ impl Config {
     /// # Errors
     /// A sentence with file, line and key.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let written: Written = toml::from_str(text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))?;
+        let written: Written =
+            toml::from_str(text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))?;
         written.complete().map_err(|sentence| ConfigError::Senseless(path.into(), sentence))
     }
 
@@ -249,7 +252,10 @@ impl PluginConfig {
         };
         match serde_json::to_value(table) {
             Ok(serde_json::Value::Object(settings)) => Ok(Self { enabled, number, required, settings }),
-            Ok(_) | Err(_) => Err("has a value that can't be handed to a plugin: use text, numbers, true, false, lists and tables".to_owned()),
+            Ok(_) | Err(_) => {
+                Err("has a value that can't be handed to a plugin: use text, numbers, true, false, lists and tables"
+                    .to_owned())
+            }
         }
     }
 }
@@ -259,8 +265,12 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Unreadable(path, error) => write!(f, "can't read the configuration {}: {error}", path.display()),
             // toml's text shows line, column, the line itself and what would have been right.
-            Self::Wrong(path, error) => write!(f, "the configuration {} has an error: {}", path.display(), error.to_string().trim_end()),
-            Self::Senseless(path, sentence) => write!(f, "the configuration {} makes no sense: {sentence}", path.display()),
+            Self::Wrong(path, error) => {
+                write!(f, "the configuration {} has an error: {}", path.display(), error.to_string().trim_end())
+            }
+            Self::Senseless(path, sentence) => {
+                write!(f, "the configuration {} makes no sense: {sentence}", path.display())
+            }
         }
     }
 }

@@ -35,7 +35,9 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
-            D::Error::custom(format!("\"{text}\" is not a time span: write a number and ms, s, m or h, such as \"15s\""))
+            D::Error::custom(format!(
+                "\"{text}\" is not a time span: write a number and ms, s, m or h, such as \"15s\""
+            ))
         })
     }
 }

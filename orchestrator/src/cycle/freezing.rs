@@ -1,12 +1,13 @@
 //! The way in: survey, note, applications by number, last flush, filesystems one by one, compare, answer. The first thing that goes wrong
 //! answers the host at once; only then is what was held let go.
 
+use hv_vss_device::Verdict;
 use hv_vss_wire::Outcome;
 
 use super::run::Life;
 use super::{
-    Action, Actions, Asker, Cycle, Freezing, Frozen, Hold, HolderId, Memory, Purpose, RequestId, Run, Shape, Stage, State, StepEnd, Timer,
-    Verdict, Why,
+    Action, Actions, Asker, Cycle, Freezing, Frozen, Hold, HolderId, Memory, Purpose, RequestId, Run, Shape, Stage,
+    State, StepEnd, Timer, Why,
 };
 
 impl Cycle {
@@ -45,7 +46,9 @@ impl Cycle {
                 freezing.stage = Stage::Noting;
                 actions.push(Action::Note);
             }
-            (State::Freezing(freezing), None) if freezing.stage == Stage::Surveying => self.fail_freeze(Why::Refused, None, actions),
+            (State::Freezing(freezing), None) if freezing.stage == Stage::Surveying => {
+                self.fail_freeze(Why::Refused, None, actions)
+            }
             _ => {}
         }
     }

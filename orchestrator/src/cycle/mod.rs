@@ -33,33 +33,12 @@ mod tests;
 
 pub use run::{Hold, Holder, HolderId, HostId, Kind, Run, Shape};
 
+use hv_vss_device::{Operation, Verdict};
 use hv_vss_wire::Outcome;
 
 /// One request of the host, as the engine numbers them. Not the driver's `msgid`, which the engine keeps beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
-
-/// What the host asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// Would a backup work now?
-    Check,
-    /// Bring everything to rest.
-    Freeze,
-    /// Let everything go.
-    Thaw,
-    /// Something the driver made up after we were written.
-    Unknown(u32),
-}
-
-/// What the host hears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// `status` 0.
-    Success,
-    /// `status` 1.
-    Fail,
-}
 
 /// How a step that a plugin host was asked for ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -333,6 +312,17 @@ impl Cycle {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
+    }
+
+    /// Who holds what, while there is something to hold.
+    #[must_use]
+    pub fn run(&self) -> Option<&Run> {
+        match &self.state {
+            State::Idle | State::Checking(_) => None,
+            State::Freezing(freezing) => Some(&freezing.run),
+            State::Frozen(frozen) => Some(&frozen.run),
+            State::Releasing(releasing) => Some(&releasing.run),
+        }
     }
 
     /// Takes one input and says what to do. An input that no longer means anything (a late answer of a host that was killed) changes nothing.

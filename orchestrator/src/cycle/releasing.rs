@@ -1,17 +1,25 @@
 //! The way out: filesystems one by one in reverse, then the applications in reverse; whoever does not answer is killed, whoever still owes a
 //! thaw is started anew and told. *Releasing* ends only when nothing is held any more.
 
+use hv_vss_device::Verdict;
 use hv_vss_wire::Outcome;
 
 use super::run::{Life, THAW_TRIES};
 use super::{
-    Action, Actions, Cycle, Frozen, Hold, HolderId, HostId, Memory, PendingThaw, Releasing, RequestId, Run, State, StepEnd, Timer, Verdict,
-    Why,
+    Action, Actions, Cycle, Frozen, Hold, HolderId, HostId, Memory, PendingThaw, Releasing, RequestId, Run, State,
+    StepEnd, Timer, Why,
 };
 
 impl Cycle {
     /// Lets go of everything in `run`. `thaw`: the THAW that asks for it, and whether it may count on all being held.
-    pub(super) fn release(&mut self, run: Run, outcome: Outcome, why: Why, thaw: Option<(RequestId, bool)>, actions: &mut Actions) {
+    pub(super) fn release(
+        &mut self,
+        run: Run,
+        outcome: Outcome,
+        why: Why,
+        thaw: Option<(RequestId, bool)>,
+        actions: &mut Actions,
+    ) {
         if thaw.is_some() {
             actions.push(Action::Arm(Timer::ThawAnswer));
         }
@@ -110,7 +118,11 @@ impl Cycle {
         let State::Releasing(releasing) = &mut self.state else { return };
         let Some(thaw) = releasing.thaw.take() else { return };
         actions.push(Action::Disarm(Timer::ThawAnswer));
-        let failure = if releasing.run.filesystem_held() { Some(Why::StillHeld) } else { thaw.doubt.filter(|_| thaw.all_were_held) };
+        let failure = if releasing.run.filesystem_held() {
+            Some(Why::StillHeld)
+        } else {
+            thaw.doubt.filter(|_| thaw.all_were_held)
+        };
         let (verdict, why) = match failure {
             Some(why) => {
                 self.memory = Memory::Lost(why);
@@ -261,7 +273,8 @@ impl Run {
     }
 
     fn give_up_apps_of(&mut self, host: HostId) {
-        let apps: Vec<_> = self.each().filter(|(_, holder, _)| holder.host == host && !holder.is_filesystem()).collect();
+        let apps: Vec<_> =
+            self.each().filter(|(_, holder, _)| holder.host == host && !holder.is_filesystem()).collect();
         for (id, ..) in apps {
             self.set(id, Hold::Released);
         }

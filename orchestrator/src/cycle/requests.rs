@@ -1,9 +1,10 @@
 //! The host's side: what each request hears in each state, and what outsiders (operator, watchdog, stop) may change. Together with `freezing`
 //! and `releasing` this is the table of answers of ARCHITECTURE.md.
 
+use hv_vss_device::{Operation, Verdict};
 use hv_vss_wire::Outcome;
 
-use super::{Action, Actions, Asker, Cycle, Memory, Operation, Purpose, RequestId, Stage, State, Timer, Verdict, Why};
+use super::{Action, Actions, Asker, Cycle, Memory, Purpose, RequestId, Stage, State, Timer, Why};
 
 impl Cycle {
     pub(super) fn asked(&mut self, request: RequestId, operation: Operation, actions: &mut Actions) {
@@ -67,7 +68,9 @@ impl Cycle {
                 };
                 actions.push(Action::Answer(request, verdict, why));
             }
-            Operation::Unknown(code) => actions.push(Action::Answer(request, Verdict::Fail, Why::UnknownOperation(code))),
+            Operation::Unknown(code) => {
+                actions.push(Action::Answer(request, Verdict::Fail, Why::UnknownOperation(code)))
+            }
         }
     }
 
@@ -142,7 +145,9 @@ impl Cycle {
             (Timer::ThawAnswer, State::Releasing(_)) => self.answer_thaw(actions),
             (Timer::AppsAnyway, State::Releasing(_)) => self.apps_anyway(actions),
             (Timer::Watchdog, State::Frozen(_)) => self.lose(Outcome::Expired, Why::Expired, actions),
-            (Timer::Hold, State::Frozen(frozen)) if frozen.asker == Asker::Rehearsal => self.lose(Outcome::Ok, Why::AsAsked, actions),
+            (Timer::Hold, State::Frozen(frozen)) if frozen.asker == Asker::Rehearsal => {
+                self.lose(Outcome::Ok, Why::AsAsked, actions)
+            }
             _ => {}
         }
     }
@@ -178,7 +183,8 @@ impl Cycle {
             State::Freezing(_) => self.fail_freeze(Why::Stopping, None, actions),
             State::Frozen(_) => self.lose(Outcome::Aborted, Why::Stopping, actions),
             State::Releasing(_) => {
-                if let Some((request, operation)) = self.waiting.filter(|(_, operation)| *operation != Operation::Thaw) {
+                if let Some((request, operation)) = self.waiting.filter(|(_, operation)| *operation != Operation::Thaw)
+                {
                     debug_assert!(operation != Operation::Thaw);
                     self.waiting = None;
                     actions.push(Action::Disarm(Timer::Answer));

@@ -125,7 +125,11 @@ impl Judging {
     pub fn said(&mut self, host: HostId, name: &str, claims: Vec<Claim>) -> Result<(), String> {
         let open: Vec<_> = self.mounts.iter_mut().filter(|(_, verdict)| verdict.is_none()).collect();
         if open.len() != claims.len() {
-            return Err(format!("plugin {name} was asked about {} mounts and answered about {}", open.len(), claims.len()));
+            return Err(format!(
+                "plugin {name} was asked about {} mounts and answered about {}",
+                open.len(),
+                claims.len()
+            ));
         }
         for ((_, verdict), claim) in open.into_iter().zip(claims) {
             *verdict = match claim {
@@ -168,7 +172,11 @@ impl Plan {
     ///
     /// # Errors
     /// The sentences of all vetoes.
-    pub fn make(mut apps: Vec<App>, judged: Vec<Judged>, survives_exit: impl Fn(HostId) -> bool) -> Result<Self, Vec<String>> {
+    pub fn make(
+        mut apps: Vec<App>,
+        judged: Vec<Judged>,
+        survives_exit: impl Fn(HostId) -> bool,
+    ) -> Result<Self, Vec<String>> {
         let vetoes: Vec<String> = judged.iter().filter_map(Judged::veto).collect();
         if !vetoes.is_empty() {
             return Err(vetoes);
@@ -206,7 +214,9 @@ impl Plan {
         for mount in now.iter().filter(|mount| !mount.read_only) {
             let frozen = self.filesystems.iter().any(|step| step.mount.fsid == mount.fsid);
             let known = self.judged.iter().any(|judged| {
-                let same = judged.mount.fsid == mount.fsid && judged.mount.on == mount.on && judged.mount.fstype == mount.fstype;
+                let same = judged.mount.fsid == mount.fsid
+                    && judged.mount.on == mount.on
+                    && judged.mount.fstype == mount.fstype;
                 let turned_writable = judged.mount.read_only && !judged.exempt();
                 same && !turned_writable
             });

@@ -46,7 +46,10 @@ fn order(mounts: Vec<Mount>) -> Vec<String> {
 
 #[test]
 fn later_mounts_are_frozen_first() {
-    assert_eq!(order(vec![mount(1, "ufs", "/"), mount(2, "ufs", "/usr"), mount(3, "ufs", "/usr/home")]), ["/usr/home", "/usr", "/"]);
+    assert_eq!(
+        order(vec![mount(1, "ufs", "/"), mount(2, "ufs", "/usr"), mount(3, "ufs", "/usr/home")]),
+        ["/usr/home", "/usr", "/"]
+    );
 }
 
 #[test]

@@ -40,7 +40,9 @@ fn possible(world: &World, plan: &Shape) -> Vec<Input> {
         return Vec::new();
     }
     let mut inputs = vec![Input::OperatorThaw, Input::Stop];
-    inputs.extend([Operation::Check, Operation::Freeze, Operation::Thaw, Operation::Unknown(9)].map(|op| Input::Host(NEW, op)));
+    inputs.extend(
+        [Operation::Check, Operation::Freeze, Operation::Thaw, Operation::Unknown(9)].map(|op| Input::Host(NEW, op)),
+    );
     inputs.push(Input::Rehearse);
     if world.surveying {
         inputs.push(Input::Surveyed(None));
@@ -59,7 +61,11 @@ fn possible(world: &World, plan: &Shape) -> Vec<Input> {
         inputs.extend([Input::Compared { same: true }, Input::Compared { same: false }]);
     }
     for holder in &world.freezing {
-        inputs.extend([Input::Froze(*holder, StepEnd::Done { held: true }), Input::Froze(*holder, StepEnd::Failed), Input::Overdue(*holder)]);
+        inputs.extend([
+            Input::Froze(*holder, StepEnd::Done { held: true }),
+            Input::Froze(*holder, StepEnd::Failed),
+            Input::Overdue(*holder),
+        ]);
     }
     for holder in &world.thawing {
         let ends = [StepEnd::Done { held: true }, StepEnd::Done { held: false }, StepEnd::Failed];
@@ -147,7 +153,11 @@ impl World {
                 assert!(!self.freezing.contains(holder), "thaw during its own freeze");
                 assert!(self.thawing.insert(*holder), "thaw during a thaw");
                 if plan.0[holder.0].is_filesystem() {
-                    let at_once = self.thawing.iter().filter(|id| plan.0[id.0].is_filesystem() && !self.dying.contains(&plan.0[id.0].host)).count();
+                    let at_once = self
+                        .thawing
+                        .iter()
+                        .filter(|id| plan.0[id.0].is_filesystem() && !self.dying.contains(&plan.0[id.0].host))
+                        .count();
                     assert!(at_once <= 1, "filesystems are released one at a time");
                 }
             }
@@ -155,7 +165,10 @@ impl World {
             Action::Revive(host) => {
                 assert!(self.dead.contains(host) && self.reviving.insert(*host), "revived while alive");
                 let suspended = self.held.iter().any(|id| plan.0[id.0].is_filesystem());
-                assert!(!suspended || plan.0.iter().any(|holder| holder.host == *host && holder.survives_exit()), "no exec while frozen");
+                assert!(
+                    !suspended || plan.0.iter().any(|holder| holder.host == *host && holder.survives_exit()),
+                    "no exec while frozen"
+                );
             }
             Action::Arm(timer) => drop(self.timers.insert(*timer)),
             Action::Disarm(timer) => drop(self.timers.remove(timer)),
@@ -282,7 +295,10 @@ fn every_state_finds_rest(nodes: &[Node], edges: &[Vec<(Input, usize)>]) {
     let mut backwards: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (from, leads) in edges.iter().enumerate() {
         for (input, to) in leads {
-            if !matches!(input, Input::Host(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop | Input::AnswerLate(_)) {
+            if !matches!(
+                input,
+                Input::Host(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop | Input::AnswerLate(_)
+            ) {
                 backwards[*to].push(from);
             }
         }
@@ -314,6 +330,9 @@ fn in_every_state_that_can_be_reached_each_request_has_one_answer_and_idle_holds
         every_state_finds_rest(&nodes, &edges);
         let transitions: usize = edges.iter().map(Vec::len).sum();
         println!("{plan}: {} states, {transitions} transitions", nodes.len());
-        assert!(nodes.iter().any(|(cycle, _)| matches!(cycle.state(), State::Frozen(_))), "the walk never froze anything");
+        assert!(
+            nodes.iter().any(|(cycle, _)| matches!(cycle.state(), State::Frozen(_))),
+            "the walk never froze anything"
+        );
     }
 }

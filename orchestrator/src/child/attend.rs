@@ -1,0 +1,221 @@
+//! Attending to one plugin host: bytes out, bytes in, limits, its end. One task each; it owns the socket and the process.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use hv_vss_platform::clock::Monotonic;
+use hv_vss_wire::{Answer, Event, Frames, Request, WIRE_VERSION, encode};
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Order, Said};
+
+/// What may wait to be sent to a host that does not read. It is asked for one thing at a time, so more than this means that it hangs.
+const MAX_UNSENT: usize = 4 << 20;
+
+/// One host's process, socket and calls.
+pub(super) struct Attended {
+    name: String,
+    child: Child,
+    /// Closed (`None`) once nothing more can come over it.
+    socket: Option<UnixStream>,
+    unsent: Vec<u8>,
+    frames: Frames,
+    calls: BTreeMap<u64, Call>,
+    /// Why we killed it, if we did.
+    killed_for: Option<String>,
+}
+
+struct Call {
+    limit: Option<Monotonic>,
+    answer: oneshot::Sender<Answer>,
+}
+
+enum Happened {
+    Ordered(Option<Order>),
+    Readable,
+    Writable,
+    Overdue,
+    Ended(io::Result<ExitStatus>),
+}
+
+/// Serves one host until its process is gone.
+pub(super) async fn attend(mut host: Attended, mut orders: mpsc::UnboundedReceiver<Order>, told: impl Fn(Said)) {
+    let mut wanted = true;
+    loop {
+        match host.next(&mut orders, wanted).await {
+            Happened::Ordered(Some(order)) => host.take(order),
+            // Nobody wants it any more: without its socket it lets go of all it holds, and ends.
+            Happened::Ordered(None) => {
+                wanted = false;
+                host.socket = None;
+            }
+            Happened::Readable => host.read(&told),
+            Happened::Writable => host.write(),
+            Happened::Overdue => host.kill("it did not answer in time"),
+            Happened::Ended(status) => {
+                // What it said before it died was true when it said it.
+                host.read(&told);
+                told(Said::Gone(host.epitaph(status)));
+                return;
+            }
+        }
+    }
+}
+
+impl Attended {
+    pub(super) fn new(name: String, child: Child, socket: UnixStream) -> Self {
+        Self {
+            name,
+            child,
+            socket: Some(socket),
+            unsent: Vec::new(),
+            frames: Frames::default(),
+            calls: BTreeMap::new(),
+            killed_for: None,
+        }
+    }
+
+    async fn next(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>, wanted: bool) -> Happened {
+        let socket = self.socket.as_ref();
+        let readable = async {
+            match socket {
+                Some(socket) => socket.readable().await,
+                None => pending().await,
+            }
+        };
+        let writable = async {
+            match socket {
+                Some(socket) if !self.unsent.is_empty() => socket.writable().await,
+                _ => pending().await,
+            }
+        };
+        let first_limit = self.calls.values().filter_map(|call| call.limit).min();
+        let overdue = async {
+            match first_limit.filter(|_| self.killed_for.is_none()) {
+                Some(limit) => tokio::time::sleep(Monotonic::now().until(limit)).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = readable => Happened::Readable,
+            status = self.child.wait() => Happened::Ended(status),
+            order = orders.recv(), if wanted => Happened::Ordered(order),
+            _ = writable => Happened::Writable,
+            () = overdue => Happened::Overdue,
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Call { id, call, limit, answer } => {
+                self.send(&Request { id, call });
+                self.calls.insert(id, Call { limit, answer });
+            }
+            // No answer belongs to a cancel, so its own number is never used again.
+            Order::Cancel { id } => self.send(&Request { id: 0, call: hv_vss_wire::Call::Cancel { call_id: id } }),
+            Order::Kill => self.kill("it was killed to release what it held"),
+        }
+    }
+
+    fn send(&mut self, request: &Request) {
+        match encode(request) {
+            Ok(bytes) if self.unsent.len() + bytes.len() <= MAX_UNSENT => {
+                self.unsent.extend(bytes);
+                self.write();
+            }
+            Ok(_) => self.kill("it does not read what it is sent"),
+            Err(error) => {
+                tracing::error!("plugin {}: a call could not be sent: {error}", self.name);
+                self.kill("a call could not be sent to it");
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        while !self.unsent.is_empty() {
+            match socket.try_write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Its end of the socket is closed; the reading side and the process's end tell the rest.
+                Err(_) => self.unsent.clear(),
+            }
+        }
+    }
+
+    fn read(&mut self, told: &impl Fn(Said)) {
+        let mut bytes = [0; 16 << 10];
+        loop {
+            let Some(socket) = &self.socket else { return };
+            match socket.try_read(&mut bytes) {
+                Ok(0) => {
+                    self.socket = None;
+                    self.kill("it closed its socket");
+                }
+                Ok(read) => self.frames.push(&bytes[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    self.socket = None;
+                    self.kill(&format!("its socket failed: {error}"));
+                }
+            }
+            self.listen(told);
+        }
+    }
+
+    fn listen(&mut self, told: &impl Fn(Said)) {
+        loop {
+            match self.frames.next::<Event>() {
+                Ok(None) => return,
+                Ok(Some(event)) => self.hear(event, told),
+                Err(error) => {
+                    self.socket = None;
+                    self.frames = Frames::default();
+                    self.kill(&format!("it sent {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event, told: &impl Fn(Said)) {
+        match event {
+            Event::Answer { id, answer } => match self.calls.remove(&id) {
+                Some(call) => drop(call.answer.send(answer)),
+                None => self.kill("it answered a question that nobody had asked"),
+            },
+            Event::Loaded { wire, about } if wire == WIRE_VERSION => told(Said::Loaded(about)),
+            Event::Loaded { wire, .. } => self.kill(&format!(
+                "the plugin host program speaks version {wire} of our conversation and this daemon {WIRE_VERSION}: install both from one build"
+            )),
+            Event::Unfit { reason } => told(Said::Unfit(reason)),
+            Event::Log { level, text } => told(Said::Log(level, text)),
+            Event::Substep { name, phase, progress } => told(Said::Substep(name, phase, progress)),
+            Event::LetGo => told(Said::LetGo),
+        }
+    }
+
+    fn kill(&mut self, why: &str) {
+        self.killed_for.get_or_insert_with(|| why.to_owned());
+        // It may have ended by itself in this very moment; then its end is on its way to us.
+        let _ = self.child.start_kill();
+    }
+
+    fn epitaph(&self, status: io::Result<ExitStatus>) -> String {
+        let killed = nix::libc::SIGKILL;
+        match (status.map(|status| (status.code(), status.signal())), &self.killed_for) {
+            // It may have been quicker than our signal; then its own end is the one to tell.
+            (Ok((_, Some(signal))), Some(why)) if signal == killed => format!("was killed, since {why}"),
+            (Ok((_, Some(signal))), _) => format!("was ended by signal {signal}"),
+            (Ok((Some(code), _)), _) => format!("ended by itself with exit code {code}"),
+            (Ok((None, None)), _) => "ended".to_owned(),
+            (Err(error), _) => format!("is gone, and its exit code can't be had: {error}"),
+        }
+    }
+}

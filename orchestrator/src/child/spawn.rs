@@ -1,0 +1,93 @@
+//! Starting a plugin host: a socketpair, descriptors 0 to 2 on /dev/null, nothing else inherited, a clean environment, `/` as directory.
+
+#![allow(unsafe_code)] // Between fork and exec, the socket is put where the host looks for it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::process::Stdio;
+use std::rc::Rc;
+
+use hv_vss_platform::descriptors;
+use hv_vss_wire::HOST_SOCKET_FD;
+use nix::libc;
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use super::attend::{Attended, attend};
+use super::{Handle, Launch, Said};
+
+/// A plugin host that could not be started.
+#[derive(Debug)]
+pub struct SpawnError {
+    launch: Launch,
+    cause: io::Error,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "can't start the plugin host {} for plugin {}: {}",
+            self.launch.program.display(),
+            self.launch.name,
+            self.cause
+        )
+    }
+}
+
+impl std::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// Starts a plugin host. Whatever it has to tell goes to `told`, from this thread.
+///
+/// # Errors
+/// When no socket or process is to be had, or the program can't be executed.
+pub fn start(launch: &Launch, told: impl Fn(Said) + 'static) -> Result<Handle, SpawnError> {
+    let failed = |cause| SpawnError { launch: launch.clone(), cause };
+    let (ours, theirs) = StdStream::pair().map_err(failed)?;
+    ours.set_nonblocking(true).map_err(failed)?;
+    // Well above the number it gets in the child, and above those that the child's start-up needs for itself.
+    let theirs = descriptors::move_up(theirs.into(), FIRST_OUT_OF_THE_WAY).map_err(|error| failed(error.into()))?;
+    reserve_socket_number().map_err(failed)?;
+    let number = theirs.as_raw_fd();
+
+    let mut command = Command::new(&launch.program);
+    command.arg("serve").arg(&launch.file).env_clear().env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin").current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: between fork and exec only async-signal-safe calls are made: dup2 and fcntl through `put_socket_in_place`.
+    unsafe { command.pre_exec(move || put_socket_in_place(number)) };
+    let child = command.spawn().map_err(failed)?;
+    drop(theirs);
+
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+    let socket = UnixStream::from_std(ours).map_err(failed)?;
+    let (orders, taken) = mpsc::unbounded_channel();
+    tokio::task::spawn_local(attend(Attended::new(launch.name.clone(), child, socket), taken, told));
+    Ok(Handle { orders, next_id: Rc::new(Cell::new(1)), pid })
+}
+
+const FIRST_OUT_OF_THE_WAY: RawFd = 10;
+
+/// Sees to it that the number which the host expects its socket at is taken in this process: otherwise the pipe over which the child reports a
+/// failed exec might get it, and be overwritten.
+fn reserve_socket_number() -> io::Result<()> {
+    let null: OwnedFd = std::fs::File::open("/dev/null")?.into();
+    if null.as_raw_fd() == HOST_SOCKET_FD {
+        // Kept open for this process's life, close-on-exec like all of std's.
+        std::mem::forget(null);
+    }
+    Ok(())
+}
+
+fn put_socket_in_place(socket: RawFd) -> io::Result<()> {
+    // SAFETY: `socket` is open here, inherited over fork; the copy made by dup2 is not close-on-exec, which is its purpose.
+    let done = unsafe { libc::dup2(socket, HOST_SOCKET_FD) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,130 @@
+//! The program around the engine: its command line, the pid file, going into the background, signals. Everything that can go wrong before the
+//! first request goes wrong here, while somebody still sees the terminal.
+
+mod options;
+mod pid_file;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use hv_vss_device::{Device, DeviceError, Driver};
+use hv_vss_platform::{memory, title};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::Level;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::config::{Config, ConfigError, Presence};
+use crate::engine::{Engine, Event, Order};
+use crate::journal::{Destination, Journal, Sink};
+
+pub use options::Options;
+pub use pid_file::{PidFile, PidFileError};
+
+/// Why the daemon did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration can't be used.
+    Config(ConfigError),
+    /// The device node can't be opened.
+    Device(DeviceError),
+    /// Another daemon runs, or the pid file can't be had.
+    PidFile(PidFileError),
+    /// Something else the system refused: what was being done, and why not.
+    System(&'static str, std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Device(error) => error.fmt(f),
+            Self::PidFile(error) => error.fmt(f),
+            Self::System(doing, error) => write!(f, "can't {doing}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Device(error) => Some(error),
+            Self::PidFile(error) => Some(error),
+            Self::System(_, error) => Some(error),
+        }
+    }
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// A sentence, when it can't start. Once it serves, it ends well or not at all.
+pub fn run(options: &Options) -> Result<(), StartError> {
+    let (path, presence) = match &options.config {
+        Some(path) => (path.as_path(), Presence::Required),
+        None => (Path::new(Config::DEFAULT_PATH), Presence::Optional),
+    };
+    let config = Config::load(path, presence).map_err(StartError::Config)?;
+    // The lock comes first: of two daemons the second is told so, and not that the node is busy.
+    let pid_file = PidFile::lock(&config.paths.pid_file).map_err(StartError::PidFile)?;
+    let device = Arc::new(Device::open(&config.node).map_err(StartError::Device)?);
+    let sink = Sink::open(options.destination())
+        .map_err(|error| StartError::System("write to the standard error output", error))?;
+    let journal = Journal::new(sink, if options.debug { Level::DEBUG } else { Level::INFO });
+
+    if !options.foreground {
+        // Threads don't survive a fork, so this comes before the first of them.
+        nix::unistd::daemon(false, options.destination() == Destination::Stderr)
+            .map_err(|errno| StartError::System("go into the background", errno.into()))?;
+    }
+    let pid_file = pid_file.write_pid().map_err(StartError::PidFile)?;
+    title::set("hv_vss_daemon");
+    let subscriber = tracing_subscriber::registry().with(journal.clone());
+    // Fails only if there is one already, and there is none.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StartError::System("start the event loop", error))?;
+    let served = tokio::task::LocalSet::new().block_on(&runtime, serve(config, journal, device));
+    pid_file.remove();
+    served
+}
+
+async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<(), StartError> {
+    let (sender, events) = mpsc::unbounded_channel();
+    for (kind, order) in [
+        (SignalKind::terminate(), Order::Stop),
+        (SignalKind::interrupt(), Order::Stop),
+        (SignalKind::user_defined1(), Order::Thaw),
+    ] {
+        let mut signals = signal(kind).map_err(|error| StartError::System("wait for signals", error))?;
+        let sender = sender.clone();
+        tokio::task::spawn_local(async move {
+            while signals.recv().await.is_some() {
+                let _ = sender.send(Event::Operator(order));
+            }
+        });
+    }
+    let from_device = sender.clone();
+    let watcher = Arc::clone(&device).watch(move |event| drop(from_device.send(Event::Device(event))));
+    let _watcher = watcher.map_err(|error| StartError::System("wait for requests", error.into()))?;
+
+    let driver = match device.driver() {
+        Driver::Base => "the driver in base",
+        Driver::Ours => "hv_vss_broker",
+    };
+    let engine = Engine::new(config, journal, device, (sender, events));
+    engine
+        .serve(|with| {
+            // What is not in memory by now may lie on a filesystem that we are about to freeze.
+            if let Err(error) = memory::lock_all() {
+                tracing::warn!("{error}; a page that has to come back from a frozen disk could stop this daemon");
+            }
+            tracing::info!("ready: {driver} at {with}");
+        })
+        .await;
+    tracing::info!("ends; nothing is held");
+    Ok(())
+}

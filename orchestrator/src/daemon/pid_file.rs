@@ -1,0 +1,129 @@
+//! The pid file: its lock makes this daemon the only one, its content is for `kill`.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use hv_vss_platform::descriptors;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit};
+
+/// A locked pid file. The lock lasts as long as this process, whatever becomes of the file.
+#[derive(Debug)]
+pub struct PidFile {
+    lock: Flock<OwnedFd>,
+    path: PathBuf,
+}
+
+/// Why there is no lock.
+#[derive(Debug)]
+pub enum PidFileError {
+    /// Another daemon has it; its process id, if the file tells.
+    Running(PathBuf, String),
+    /// The file can't be opened or written.
+    Unusable(PathBuf, io::Error),
+}
+
+/// The lock has to be kept, and it is on a disk file: its number is above every socket and device node we will ever have, so that a daemon which
+/// is killed while it holds filesystems loses those before it can block on closing this one.
+const ABOVE_ALL_OTHERS: RawFd = 900;
+
+impl PidFile {
+    /// Takes the lock, or says who has it.
+    ///
+    /// # Errors
+    /// As [`PidFileError`] says.
+    pub fn lock(path: &Path) -> Result<Self, PidFileError> {
+        let unusable = |error| PidFileError::Unusable(path.into(), error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)
+            .map_err(unusable)?;
+        let mut other = String::new();
+        // What it says matters only if the lock is taken.
+        let _ = file.read_to_string(&mut other);
+        let high = getrlimit(Resource::RLIMIT_NOFILE).ok().and_then(|(soft, _)| RawFd::try_from(soft).ok());
+        let above = high.map_or(ABOVE_ALL_OTHERS, |limit| ABOVE_ALL_OTHERS.min(limit - 1));
+        let fd = descriptors::move_up(file.into(), above).map_err(|error| unusable(error.into()))?;
+        match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { lock, path: path.into() }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                Err(PidFileError::Running(path.into(), other.trim().to_owned()))
+            }
+            Err((_, errno)) => Err(unusable(errno.into())),
+        }
+    }
+
+    /// Writes our process id, once we are the process that stays.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn write_pid(self) -> Result<Self, PidFileError> {
+        let write = || -> io::Result<()> {
+            // The copy shares the lock's file and is closed here, before anything can be frozen.
+            let mut file = File::from(self.lock.as_fd().try_clone_to_owned()?);
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write().map_err(|error| PidFileError::Unusable(self.path.clone(), error))?;
+        Ok(self)
+    }
+
+    /// Removes the file; the lock goes with it.
+    pub fn remove(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!("can't remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+impl fmt::Display for PidFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running(path, pid) => {
+                let who = if pid.is_empty() { "another process".to_owned() } else { format!("process {pid}") };
+                write!(f, "hv_vss_daemon is already running as {who}, which has locked {}", path.display())
+            }
+            Self::Unusable(path, error) => write!(f, "can't use the pid file {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for PidFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Running(..) => None,
+            Self::Unusable(_, error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_daemon_is_told_who_the_first_is_and_the_lock_lies_high() {
+        let path = std::env::temp_dir().join(format!("hv_vss-pid-{}", std::process::id()));
+        let first = PidFile::lock(&path).unwrap().write_pid().unwrap();
+        let second = PidFile::lock(&path).unwrap_err().to_string();
+        assert!(second.contains(&format!("already running as process {}", std::process::id())), "{second}");
+        assert!(std::os::fd::AsRawFd::as_raw_fd(&first.lock.as_fd()) >= 900);
+        first.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let error = PidFile::lock(Path::new("/nonexistent/pid")).unwrap_err().to_string();
+        assert!(error.starts_with("can't use the pid file /nonexistent/pid: No such file"), "{error}");
+    }
+}

@@ -1,0 +1,340 @@
+//! Each action of the cycle, performed.
+
+use std::fmt::Write as _;
+
+use hv_vss_device::{AnswerError, Operation, Verdict};
+use hv_vss_platform::clock::{Monotonic, wall_clock_ns};
+use hv_vss_platform::mounts;
+use hv_vss_wire::Outcome;
+use time::OffsetDateTime;
+
+use super::survey::{Asked, Survey as SurveyTask};
+use super::{Current, Engine, Event, Survey};
+use crate::cycle::{Action, HostId, Input, Purpose, RequestId, Timer, Why};
+use crate::deadline::Deadline;
+use crate::record::{CycleResult, Recorder, What};
+
+impl Engine {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Answer(request, verdict, why) => self.answer(request, verdict, why),
+            Action::Rehearsed(verdict, why) => self.rehearsed(verdict, why),
+            Action::Survey(purpose) => self.begin_survey(purpose),
+            Action::AbandonSurvey => self.abandon_survey(),
+            Action::Note => self.inputs.push_back(Input::Noted),
+            Action::FlushBeside => self.flush_beside(),
+            Action::LastFlush => {
+                let deadline = self.current.budget.map_or(Deadline(Monotonic::now()), |budget| budget.answer);
+                self.last_flush(self.limits.last_flush(Monotonic::now(), deadline));
+            }
+            Action::Freeze(holder) => {
+                if self.current.plan.apps.len() <= holder.0 && !self.log_is_held {
+                    self.log_is_held = true;
+                    self.journal.hold();
+                }
+                self.call_freeze(holder);
+            }
+            Action::Thaw(holder, outcome) => {
+                self.end_hold();
+                self.call_thaw(holder, outcome);
+            }
+            Action::Cancel(holder) => self.cancel(holder),
+            Action::Compare => self.compare(),
+            Action::Kill(host) => self.kill(host),
+            Action::Revive(host) => self.revive(host),
+            Action::Await(request) => {
+                let budget = request.and_then(|request| self.requests.get(&request)).map(|open| open.budget);
+                self.awaited =
+                    Some((request, budget.unwrap_or_else(|| self.limits.budget(Monotonic::now(), self.limits.limit))));
+            }
+            Action::Arm(timer) => self.arm(timer),
+            Action::Disarm(timer) => drop(self.timers.remove(&timer)),
+            Action::Ended(outcome, why) => self.ended(outcome, why),
+            Action::Exit => self.exit = true,
+        }
+    }
+
+    fn arm(&mut self, timer: Timer) {
+        let now = Monotonic::now();
+        let at = match timer {
+            Timer::Answer => self.awaited.map_or(now, |(_, budget)| budget.answer.0),
+            Timer::ThawAnswer => self.thaw.map_or(now, |budget| self.limits.thaw_answer(&budget).0),
+            Timer::Watchdog => now + self.limits.max_frozen,
+            Timer::AppsAnyway => now + self.limits.thaw_answer_after,
+            Timer::Hold => now + self.rehearsal_hold,
+        };
+        self.timers.insert(timer, at);
+    }
+
+    fn answer(&mut self, request: RequestId, verdict: Verdict, why: Why) {
+        let Some(open) = self.requests.remove(&request) else { return };
+        let sentence = self.words().because(why);
+        let result = open.reply.answer(verdict);
+        let now = Monotonic::now();
+        let took = open.budget.read.until(now).as_millis();
+        let operation = operation_name(open.operation);
+        let id = &self.current.id;
+        match verdict {
+            Verdict::Success => tracing::info!("{operation} answered success after {took} ms ({sentence}), cycle {id}"),
+            Verdict::Fail => tracing::error!("{operation} answered FAIL after {took} ms: {sentence} (cycle {id})"),
+        }
+        // A request that was only refused for being out of place says nothing of the cycle in work.
+        let of_the_cycle =
+            self.current.request == Some(request) || (open.operation == Operation::Thaw && why != Why::Busy);
+        if of_the_cycle && let Some(recorder) = &mut self.current.recorder {
+            let mark = recorder.step(What::Answer, operation, now);
+            recorder.ended(mark, now, (verdict == Verdict::Fail).then(|| sentence.clone()));
+        }
+        match (open.operation, verdict) {
+            (Operation::Check, Verdict::Success) if of_the_cycle => {
+                self.conclude(CycleResult::Ok, why);
+                self.flush_in_background();
+                self.keep_record();
+            }
+            (Operation::Check, Verdict::Fail) if of_the_cycle => {
+                self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
+                self.keep_record();
+            }
+            (Operation::Freeze, Verdict::Success) if of_the_cycle => {
+                let mark = self.current.recorder.as_mut().map(|recorder| recorder.step(What::Hold, "everything", now));
+                self.current.hold = mark;
+            }
+            (Operation::Freeze, Verdict::Fail) if of_the_cycle => {
+                self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
+            }
+            (Operation::Thaw, Verdict::Fail) if of_the_cycle => self.conclude(CycleResult::Failed, why),
+            _ => {}
+        }
+        match result {
+            Ok(()) => {}
+            Err(AnswerError::TooLate) => {
+                tracing::error!("the answer to {operation} came too late: the driver had told the host that it failed");
+                self.inputs.push_back(Input::AnswerLate(request));
+            }
+            Err(AnswerError::Failed(error)) => tracing::error!("{operation}: {error}"),
+        }
+    }
+
+    fn rehearsed(&mut self, verdict: Verdict, why: Why) {
+        let sentence = self.words().because(why);
+        match verdict {
+            Verdict::Success => tracing::info!("rehearsal {}: everything is held", self.current.id),
+            Verdict::Fail => {
+                tracing::error!("rehearsal {} failed: {sentence}", self.current.id);
+                self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
+            }
+        }
+    }
+
+    fn begin_survey(&mut self, purpose: Purpose) {
+        self.serial += 1;
+        let now = Monotonic::now();
+        let (request, budget) = self.awaited.unwrap_or_else(|| (None, self.limits.budget(now, self.limits.limit)));
+        let began_ms = wall_clock_ns() / 1_000_000;
+        let id = self.new_cycle_id(began_ms);
+        let mut recorder = Recorder::begin(id.clone(), Self::kind_of(purpose), began_ms, budget.read, budget.answer.0);
+        let survey = recorder.step(What::Survey, "mounts and plugins", now);
+        self.current = Current {
+            id,
+            request,
+            budget: Some(budget),
+            recorder: Some(recorder),
+            survey: Some(survey),
+            ..Current::none()
+        };
+        self.steps.clear();
+
+        self.roster.look(&self.config);
+        let replaced = self.roster.replaced();
+        self.roster.drop_replaced();
+        if purpose == Purpose::Freeze && !replaced.is_empty() {
+            let names = replaced.join(", ");
+            self.current.refusals.push(format!(
+                "plugin {names} was replaced by another file since the last CHECK; it is being started anew, try again"
+            ));
+        }
+        self.roster.start_absent();
+        if self.roster.is_starting() {
+            self.survey = Survey::WaitsForPlugins;
+        } else {
+            self.ask_everyone();
+        }
+    }
+
+    pub(super) fn ask_everyone(&mut self) {
+        let mut reasons = std::mem::take(&mut self.current.refusals);
+        reasons.extend(self.roster.unreadable().map(str::to_owned));
+        let mut plugins = Vec::new();
+        for (host, plugin) in self.roster.each() {
+            match (plugin.ready(), &plugin.state) {
+                (Some((handle, about)), _) => plugins.push(Asked {
+                    host,
+                    name: plugin.name.clone(),
+                    number: plugin.number(),
+                    handle: handle.clone(),
+                    about: about.clone(),
+                    required: plugin.required(),
+                }),
+                (None, super::roster::State::Absent(why)) if plugin.required() => {
+                    reasons.push(format!(
+                        "plugin {} {why}; repair it, or set required = false or enabled = false in [plugin.{}]",
+                        plugin.name, plugin.name
+                    ));
+                }
+                (None, _) => tracing::warn!(
+                    "plugin {} is not running; the backup goes on without it, since it is not required",
+                    plugin.name
+                ),
+            }
+        }
+        let survey = SurveyTask {
+            cycle: self.current.id.clone(),
+            deadline: self.current.budget.map_or(Deadline(Monotonic::now()), |budget| budget.answer),
+            source: self.mount_source(),
+            exemptions: self.config.exemptions.clone(),
+            plugins,
+            reasons,
+        };
+        let (sender, serial) = (self.sender.clone(), self.serial);
+        let task = tokio::task::spawn_local(async move {
+            let result = survey.make().await;
+            let _ = sender.send(Event::Surveyed(serial, result));
+        });
+        self.survey = Survey::Asks(task);
+    }
+
+    /// Its calls keep their limits: a plugin that still hangs then is killed.
+    fn abandon_survey(&mut self) {
+        self.serial += 1;
+        self.survey_step_ended(Some("it was given up".to_owned()));
+        if let Survey::Asks(task) = std::mem::replace(&mut self.survey, Survey::None) {
+            task.abort();
+        }
+    }
+
+    pub(super) fn survey_step_ended(&mut self, failure: Option<String>) {
+        if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.survey.take()) {
+            recorder.ended(mark, Monotonic::now(), failure);
+        }
+    }
+
+    fn compare(&mut self) {
+        let compared = mounts::read(&self.mount_source())
+            .map_err(|error| {
+                format!("the mount table can't be read once more, so nobody knows whether all of it is frozen: {error}")
+            })
+            .and_then(|now| self.current.plan.compare(&now));
+        let same = compared.is_ok();
+        self.current.changed = compared.err().unwrap_or_default();
+        self.inputs.push_back(Input::Compared { same });
+    }
+
+    fn kill(&mut self, host: HostId) {
+        if let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) {
+            tracing::error!(
+                "cycle {}: killing plugin {}, process {}",
+                self.current.id,
+                self.roster.name(host),
+                handle.pid
+            );
+            handle.kill();
+        }
+    }
+
+    fn revive(&mut self, host: HostId) {
+        tracing::warn!(
+            "cycle {}: starting plugin {} anew, since it owes a thaw",
+            self.current.id,
+            self.roster.name(host)
+        );
+        self.steps.reviving(host);
+        self.roster.start(host);
+        // If it could not even be started, no event will come.
+        if !self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {
+            self.steps.revived(host);
+            self.inputs.push_back(Input::HostLost(host));
+        }
+    }
+
+    fn end_hold(&mut self) {
+        if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.hold.take()) {
+            recorder.ended(mark, Monotonic::now(), None);
+        }
+    }
+
+    fn ended(&mut self, outcome: Outcome, why: Why) {
+        self.end_hold();
+        let result = match outcome {
+            Outcome::Ok => CycleResult::Ok,
+            Outcome::Expired => CycleResult::Expired,
+            Outcome::Aborted | Outcome::Recovered | Outcome::Restored => CycleResult::Failed,
+        };
+        if result != CycleResult::Ok {
+            let sentence = self.words().because(why);
+            tracing::error!("cycle {} ended: {sentence}", self.current.id);
+        }
+        self.conclude(result, why);
+        for (_, plugin) in self.roster.each_mut() {
+            if !plugin.owed.is_empty() {
+                tracing::error!(
+                    "plugin {} did not let go of {}: see to these by hand",
+                    plugin.name,
+                    plugin.owed.join(", ")
+                );
+                plugin.owed.clear();
+            }
+        }
+        self.keep_record();
+        // What died while something was held is started only now.
+        self.roster.start_absent();
+    }
+
+    /// The cycle is over: its record is shown in the log and kept.
+    fn keep_record(&mut self) {
+        let Some(recorder) = self.current.recorder.take() else { return };
+        let record = recorder.finish();
+        let mut slow = String::new();
+        for step in &record.steps {
+            let span =
+                step.to_ms.map_or_else(|| "never ended".to_owned(), |to_ms| format!("{:.1} ms", to_ms - step.from_ms));
+            let _ = write!(slow, "{:?} {} {span}; ", step.what, step.name);
+        }
+        tracing::debug!("cycle {}: {slow}", record.cycle);
+        self.finished.push_back(record);
+        while self.finished.len() > super::KEPT_RECORDS {
+            self.finished.pop_front();
+        }
+    }
+
+    /// The moment it began, and a letter if that was in the same second as the one before.
+    fn new_cycle_id(&mut self, began_ms: u64) -> String {
+        let seconds = i64::try_from(began_ms / 1000).unwrap_or(0);
+        let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (date, time) = (at.date(), at.time());
+        let stamp = format!(
+            "{:04}{:02}{:02}-{:02}{:02}{:02}",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        );
+        if self.last_stamp.0 == stamp {
+            self.last_stamp.1 += 1;
+            format!("{stamp}.{}", self.last_stamp.1)
+        } else {
+            self.last_stamp = (stamp.clone(), 0);
+            stamp
+        }
+    }
+}
+
+fn operation_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Check => "CHECK",
+        Operation::Freeze => "FREEZE",
+        Operation::Thaw => "THAW",
+        Operation::Unknown(_) => "an unknown operation",
+    }
+}

@@ -1,0 +1,302 @@
+//! The plugins: which there are, which of them run, and why the others don't. A plugin keeps its number here for the daemon's whole life,
+//! whatever becomes of its processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use hv_vss_platform::clock::Monotonic;
+use hv_vss_wire::{About, Answer, Call};
+use tokio::sync::mpsc;
+
+use crate::child::{self, Handle, Launch, Said};
+use crate::config::{Config, PluginConfig};
+use crate::cycle::HostId;
+use crate::engine::Event;
+
+/// All plugins.
+pub(super) struct Roster {
+    plugins: Vec<Plugin>,
+    host_program: PathBuf,
+    directory: PathBuf,
+    events: mpsc::UnboundedSender<Event>,
+    /// Why the directory can't be read, if it can't.
+    unreadable: Option<String>,
+}
+
+/// One plugin.
+pub(super) struct Plugin {
+    pub(super) name: String,
+    file: PathBuf,
+    config: PluginConfig,
+    pub(super) state: State,
+    /// Counts its processes: what an earlier one says is not heard any more.
+    pub(super) generation: u64,
+    /// Which file the running process was loaded from.
+    loaded: Option<FileId>,
+    /// What its current process owes: scripts that were started and not let go. Keeps its order.
+    pub(super) owed: Vec<String>,
+    /// The process in which they were started.
+    pub(super) owed_by: u64,
+    pub(super) restarts: u64,
+}
+
+/// How a plugin stands.
+pub(super) enum State {
+    /// No process, and why.
+    Absent(String),
+    /// A process that is loading, or opening its configuration.
+    Starting(Handle, Option<About>),
+    /// Ready for calls.
+    Ready(Handle, About),
+}
+
+/// Tells a file from its replacement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+    size: u64,
+}
+
+/// The number of a plugin that has none of its own.
+const DEFAULT_NUMBER: u8 = 50;
+/// How long a plugin may take to open its configuration.
+const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl FileId {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            size: meta.size(),
+        })
+    }
+}
+
+impl Plugin {
+    /// A plugin that can't be used fails the backup, unless the configuration says otherwise.
+    pub(super) fn required(&self) -> bool {
+        self.config.required.unwrap_or(true)
+    }
+
+    pub(super) fn number(&self) -> u8 {
+        let own = match &self.state {
+            State::Ready(_, about) | State::Starting(_, Some(about)) => about.number,
+            State::Absent(_) | State::Starting(_, None) => None,
+        };
+        self.config.number.or(own).unwrap_or(DEFAULT_NUMBER)
+    }
+
+    pub(super) fn ready(&self) -> Option<(&Handle, &About)> {
+        match &self.state {
+            State::Ready(handle, about) => Some((handle, about)),
+            State::Absent(_) | State::Starting(..) => None,
+        }
+    }
+
+    fn handle(&self) -> Option<&Handle> {
+        match &self.state {
+            State::Ready(handle, _) | State::Starting(handle, _) => Some(handle),
+            State::Absent(_) => None,
+        }
+    }
+
+    /// Was its file replaced since its process was started? A file that is gone altogether counts as replaced.
+    fn replaced(&self) -> bool {
+        self.handle().is_some() && FileId::of(&self.file) != self.loaded
+    }
+}
+
+impl Roster {
+    pub(super) fn new(config: &Config, events: mpsc::UnboundedSender<Event>) -> Self {
+        let (host_program, directory) = (config.paths.plugin_host.clone(), config.paths.plugins.clone());
+        Self { plugins: Vec::new(), host_program, directory, events, unreadable: None }
+    }
+
+    /// Looks at the plugin directory: new files get a place, places whose file is gone are left empty.
+    pub(super) fn look(&mut self, config: &Config) {
+        let found = match plugin_files(&self.directory) {
+            Ok(found) => found,
+            Err(error) => {
+                self.unreadable =
+                    Some(format!("can't read the plugin directory {}: {error}", self.directory.display()));
+                return;
+            }
+        };
+        self.unreadable = found
+            .is_empty()
+            .then(|| format!("there is no plugin in {}: install at least ufs.so", self.directory.display()));
+        for (name, file) in &found {
+            let config = config.plugin(name);
+            if config.enabled == Some(false) || self.plugins.iter().any(|plugin| plugin.name == *name) {
+                continue;
+            }
+            self.plugins.push(Plugin {
+                name: name.clone(),
+                file: file.clone(),
+                config,
+                state: State::Absent("has not been started yet".to_owned()),
+                generation: 0,
+                loaded: None,
+                owed: Vec::new(),
+                owed_by: 0,
+                restarts: 0,
+            });
+        }
+        self.plugins.iter_mut().filter(|plugin| !found.contains_key(&plugin.name)).for_each(|plugin| {
+            plugin.state = State::Absent(format!("is no longer there: {} was removed", plugin.file.display()));
+        });
+    }
+
+    pub(super) fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = (HostId, &Plugin)> {
+        self.plugins.iter().enumerate().map(|(at, plugin)| (HostId(at), plugin))
+    }
+
+    pub(super) fn each_mut(&mut self) -> impl Iterator<Item = (HostId, &mut Plugin)> {
+        self.plugins.iter_mut().enumerate().map(|(at, plugin)| (HostId(at), plugin))
+    }
+
+    pub(super) fn get(&self, host: HostId) -> Option<&Plugin> {
+        self.plugins.get(host.0)
+    }
+
+    pub(super) fn get_mut(&mut self, host: HostId) -> Option<&mut Plugin> {
+        self.plugins.get_mut(host.0)
+    }
+
+    pub(super) fn name(&self, host: HostId) -> &str {
+        self.plugins.get(host.0).map_or("?", |plugin| &plugin.name)
+    }
+
+    /// The plugin whose process this event is from; `None` for one that was replaced.
+    pub(super) fn current(&mut self, host: HostId, generation: u64) -> Option<&mut Plugin> {
+        self.plugins.get_mut(host.0).filter(|plugin| plugin.generation == generation)
+    }
+
+    /// Names of plugins whose file is not the one that runs.
+    pub(super) fn replaced(&self) -> Vec<String> {
+        self.plugins.iter().filter(|plugin| plugin.replaced()).map(|plugin| plugin.name.clone()).collect()
+    }
+
+    /// Lets go of processes whose file was replaced; [`start_absent`](Self::start_absent) starts the new ones.
+    pub(super) fn drop_replaced(&mut self) {
+        for plugin in self.plugins.iter_mut().filter(|plugin| plugin.replaced()) {
+            tracing::info!(
+                "plugin {}: {} was replaced; its process is started anew",
+                plugin.name,
+                plugin.file.display()
+            );
+            plugin.state = State::Absent("is being restarted, since its file was replaced".to_owned());
+            plugin.generation += 1;
+        }
+    }
+
+    /// Starts every plugin that has no process.
+    pub(super) fn start_absent(&mut self) {
+        for at in 0..self.plugins.len() {
+            if matches!(self.plugins[at].state, State::Absent(_)) && self.plugins[at].file.exists() {
+                self.start(HostId(at));
+            }
+        }
+    }
+
+    /// Starts one plugin's process. Whether it gets ready, events tell.
+    pub(super) fn start(&mut self, host: HostId) {
+        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+        plugin.generation += 1;
+        plugin.restarts += u64::from(plugin.generation > 1);
+        plugin.loaded = FileId::of(&plugin.file);
+        let launch =
+            Launch { program: self.host_program.clone(), file: plugin.file.clone(), name: plugin.name.clone() };
+        let (events, generation) = (self.events.clone(), plugin.generation);
+        let told = move |said: Said| drop(events.send(Event::Plugin(host, generation, said)));
+        plugin.state = match child::start(&launch, told) {
+            Ok(handle) => State::Starting(handle, None),
+            Err(error) => {
+                tracing::error!("{error}");
+                State::Absent(error.to_string())
+            }
+        };
+    }
+
+    /// A process says what it has loaded: give it its configuration.
+    pub(super) fn loaded(&mut self, host: HostId, about: About) {
+        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+        let State::Starting(handle, _) = &plugin.state else { return };
+        let handle = handle.clone();
+        let opening =
+            handle.call(Call::Open { config: plugin.config.settings.clone() }, Some(Monotonic::now() + OPENING));
+        plugin.state = State::Starting(handle, Some(about));
+        let (events, generation) = (self.events.clone(), plugin.generation);
+        tokio::task::spawn_local(async move {
+            let answer = opening.answer().await;
+            let _ = events.send(Event::Opened(host, generation, answer));
+        });
+    }
+
+    /// It has opened its configuration, or not.
+    pub(super) fn opened(&mut self, host: HostId, answer: Option<Answer>) {
+        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+        let State::Starting(handle, Some(about)) = &plugin.state else { return };
+        match answer {
+            Some(Answer::Done { .. }) => {
+                tracing::info!(
+                    "plugin {} {} is ready (process {}): {}",
+                    plugin.name,
+                    about.version,
+                    handle.pid,
+                    about.description
+                );
+                plugin.state = State::Ready(handle.clone(), about.clone());
+            }
+            Some(Answer::Refused { reason } | Answer::Broken { reason }) => {
+                tracing::error!("plugin {}: {reason}", plugin.name);
+                plugin.state = State::Absent(format!("can't be used: {reason}"));
+                plugin.generation += 1;
+            }
+            // Its end is reported by itself.
+            None => {}
+        }
+    }
+
+    /// Its process is gone.
+    pub(super) fn gone(&mut self, host: HostId, how: String) {
+        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+        // A sentence that says why it can't be used is worth more than how it then ended.
+        if !matches!(plugin.state, State::Absent(_)) {
+            plugin.state = State::Absent(how);
+        }
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        self.plugins.iter().any(|plugin| matches!(plugin.state, State::Starting(..)))
+    }
+
+    /// Lets go of every process: their sockets close, upon which they end.
+    pub(super) fn dismiss(&mut self) {
+        self.plugins.clear();
+    }
+}
+
+/// The plugins in a directory, by name: the file's, without its ending.
+fn plugin_files(directory: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "so")
+            && let Some(name) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            found.insert(name.to_owned(), path);
+        }
+    }
+    Ok(found)
+}

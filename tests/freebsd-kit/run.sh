@@ -1,0 +1,68 @@
+#!/bin/sh
+# Runs the project's tests on this FreeBSD machine, without a Rust toolchain: first every unit test, then the claims about the kernel, with the
+# real /dev/ufssuspend on UFS images on md(4). Ends in `N passed, N failed`, exit 0 if none failed.
+#
+#   ./run [WORK_DIRECTORY]     as root; the default is /var/tmp/hv_vss-kit (about 60 MB)
+#   LAST_WISH=yes ./run        also the claim whose proof leaves a filesystem frozen until the machine is reset
+#
+# Only for a machine that may be reset.
+set -u
+cd "$(dirname "$0")" || exit 64
+here=$(pwd)
+work=${1:-/var/tmp/hv_vss-kit}
+
+[ "$(uname -s)" = FreeBSD ] || { echo "this kit runs on FreeBSD, not on $(uname -s)"; exit 64; }
+[ "$(id -u)" = 0 ] || { echo "only root may suspend filesystems: run this as root"; exit 64; }
+echo "kernel: $(uname -v)"
+echo "version: $(uname -r), $(uname -K), $(uname -m)"
+echo "date: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+
+mkdir -p "$work" || exit 64
+passed=0
+failed=0
+limit=
+command -v timeout >/dev/null && limit="timeout -k 10 900"
+
+# A program's own count is taken from its last lines: `test result: ok. 37 passed; 0 failed; ...` or `claims: 30 passed, 0 failed`.
+count() {
+    counted=no
+    while read -r first second third fourth fifth sixth rest; do
+        case "$first $second" in
+            "test result:") passed=$((passed + fourth)); failed=$((failed + sixth)); counted=yes ;;
+            "claims: "*) passed=$((passed + second)); failed=$((failed + fourth)); counted=yes ;;
+        esac
+    done < "$1"
+    [ $counted = yes ]
+}
+
+echo
+echo "unit tests"
+for test in debug/deps/*; do
+    log=$work/$(basename "$test").log
+    # Tests of programs look for these in the directory above their own.
+    $limit "$here/$test" > "$log" 2>&1
+    status=$?
+    before="$passed $failed"
+    if count "$log" && [ $status = 0 ]; then
+        echo "  $(basename "$test"): ok ($before -> $passed $failed)"
+    else
+        [ "$before" != "$passed $failed" ] || failed=$((failed + 1))
+        echo "  $(basename "$test"): exit $status"
+        while read -r line; do
+            case "$line" in *FAILED* | *panicked* | *ld-elf*) echo "    $line" ;; esac
+        done < "$log"
+    fi
+done
+
+echo
+echo "claims about the kernel"
+wish=
+[ "${LAST_WISH:-no}" = no ] || wish=--last-wish
+# shellcheck disable=SC2086 # words on purpose
+debug/hv-vss-freebsd-kit "$work/ground" "$here/debug/hv_vss_plugin" "$here/debug/libufs.so" $wish > "$work/claims.log" 2>&1
+cat "$work/claims.log"
+count "$work/claims.log" || { echo "the claims were not tried to the end"; failed=$((failed + 1)); }
+
+echo
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

@@ -63,6 +63,10 @@ pub struct Switches {
     /// How far the kernel's wall clock, from which `msgid` is taken, is ahead of the real one, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_shift_ms: Option<i64>,
+    /// What READ delivers as `opt` in place of what the host asked: an operation the daemon doesn't know. An answer that echoes it is put right
+    /// again on its way back; 0 ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opt: Option<u32>,
     /// Whether the VSS device is there at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub present: Option<bool>,
@@ -189,6 +193,9 @@ impl Control {
         }
         if let Some(ms) = switches.clock_shift_ms {
             self.machine.shift_clock(ms);
+        }
+        if let Some(opt) = switches.opt {
+            self.machine.garble(opt);
         }
         if let Some(present) = switches.present {
             self.machine.set_present(present, &self.log);

@@ -127,6 +127,11 @@ impl Ground {
         disk
     }
 
+    /// Thaws every disk, whoever froze it.
+    pub fn thaw_all(&self) {
+        self.disks.iter().rev().for_each(|disk| thaw_by_force(&disk.on));
+    }
+
     /// What is mounted, oldest first.
     #[must_use]
     pub fn disks(&self) -> &[Disk] {
@@ -174,9 +179,7 @@ fn run(command: &mut Command) {
 impl Drop for Ground {
     fn drop(&mut self) {
         // All of them first: unmounting one waits for the image's filesystem, and that may be another of these.
-        for disk in self.disks.iter().rev() {
-            thaw_by_force(&disk.on);
-        }
+        self.thaw_all();
         for disk in self.disks.iter().rev() {
             let _ = umount2(&disk.on, MntFlags::MNT_DETACH);
         }

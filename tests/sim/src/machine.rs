@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::driver::{Access, Driver, Effect, Kind, Node, Opener, Standing, WallClock};
+use crate::driver::{Access, Driver, Effect, Kind, Node, Opener, READ, Standing, WRITE, WallClock};
 use crate::iclog::{Event, IcLog};
 
 /// An answer on its way to the host's reader.
@@ -43,6 +43,9 @@ struct Inner {
     sent: BTreeMap<u64, Monotonic>,
     answers: BTreeMap<u64, Arrived>,
     next_xactid: u64,
+    /// Delivered in place of the request's own `opt`, unless 0; and which it was.
+    garbled: u32,
+    garbled_was: [u8; 4],
 }
 
 pub(crate) struct Machine {
@@ -77,6 +80,8 @@ impl Machine {
                 sent: BTreeMap::new(),
                 answers: BTreeMap::new(),
                 next_xactid: 1,
+                garbled: 0,
+                garbled_was: [0; 4],
             }),
             clock,
             changed: Condvar::new(),
@@ -165,7 +170,20 @@ impl Machine {
         if !inner.present || opener < 0 {
             return Err(Errno::ENXIO);
         }
-        let result = inner.driver.ioctl(opener, command, access, input);
+        let mut input = input.to_vec();
+        let garbled = inner.garbled.to_ne_bytes();
+        if inner.garbled != 0 && command == WRITE && input.starts_with(&garbled) {
+            input[..4].copy_from_slice(&inner.garbled_was);
+        }
+        let mut result = inner.driver.ioctl(opener, command, access, &input);
+        if let Ok(message) = &mut result
+            && inner.garbled != 0
+            && command == READ
+            && message[..4] != [0; 4]
+        {
+            inner.garbled_was.copy_from_slice(&message[..4]);
+            message[..4].copy_from_slice(&garbled);
+        }
         self.settle(inner, log);
         result
     }
@@ -235,6 +253,11 @@ impl Machine {
 
     pub(crate) fn shift_clock(&self, ms: i64) {
         self.clock.shift_by(ms);
+    }
+
+    /// From now on READ delivers another `opt`; 0: no more.
+    pub(crate) fn garble(&self, opt: u32) {
+        self.lock().garbled = opt;
     }
 
     pub(crate) fn set_limit(&self, limit: Duration) {

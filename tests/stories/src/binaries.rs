@@ -1,0 +1,23 @@
+//! Where the programs under test are: beside the test itself, built by the same `cargo build --workspace`.
+
+use std::path::{Path, PathBuf};
+
+/// The program or library of this name.
+///
+/// # Panics
+/// When it has not been built.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let path = directory().join(name);
+    assert!(path.exists(), "{} is not there: run `cargo build --workspace` before the stories", path.display());
+    path
+}
+
+/// `target/debug` or `target/release`: a test runs from `deps` below it, a program from there.
+fn directory() -> PathBuf {
+    let here = std::env::current_exe().expect("every process has a program");
+    let above = here.parent().expect("which lies in a directory");
+    match above.file_name() {
+        Some(name) if name == "deps" => above.parent().map(Path::to_owned).expect("deps lies in target"),
+        _ => above.to_owned(),
+    }
+}

@@ -1,0 +1,251 @@
+//! A guest while a story is told: the simulated machine, the daemon, the writers, and what can be claimed of them.
+
+mod claims;
+mod daemon;
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Duration;
+
+use hv_vss_platform::mounts::Mount;
+use hv_vss_sim::{Fault, Host, Moment, Sent, Switches, ic};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::process::{self, Process};
+use crate::stage::Stage;
+use crate::writers::Writers;
+pub use daemon::Daemon;
+
+/// A guest while a story is told. Dropping it lets go of all that is frozen and ends all that was started, on a panic too.
+pub struct Guest {
+    daemon: Option<Daemon>,
+    sim: Child,
+    host: Host,
+    writers: Writers,
+    stage: Stage,
+}
+
+/// What a host asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Could a backup be made now?
+    Check,
+    /// Come to rest.
+    Freeze,
+    /// Go on.
+    Thaw,
+}
+
+impl Operation {
+    fn code(self) -> u8 {
+        match self {
+            Self::Check => ic::HOT_BACKUP,
+            Self::Freeze => ic::FREEZE,
+            Self::Thaw => ic::THAW,
+        }
+    }
+}
+
+impl Guest {
+    #[track_caller]
+    pub(crate) fn on(stage: Stage, mut sim: Child) -> Self {
+        let mut said = String::new();
+        let stdout = sim.stdout.take().expect("piped");
+        let read = BufReader::new(stdout).read_line(&mut said);
+        let host = Host::of(&stage.control());
+        let writers = if stage.has_writers() {
+            Writers::start(stage.ground.disks().iter().map(|disk| (disk.name.as_str(), disk.on.as_path())))
+        } else {
+            Writers::default()
+        };
+        let guest = Self { daemon: None, sim, host, writers, stage };
+        assert!(read.is_ok() && said == "ready\n", "the simulated machine did not come up; it said \"{said}\"");
+        guest
+    }
+
+    /// The host of this machine, for what has no method here.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The stage, for its paths.
+    #[must_use]
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// The writers, one on each disk.
+    #[must_use]
+    pub fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    /// The daemon.
+    ///
+    /// # Panics
+    /// When none runs.
+    #[must_use]
+    #[track_caller]
+    pub fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("a daemon was started")
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends or doesn't get ready.
+    #[track_caller]
+    pub fn daemon_starts(&mut self) {
+        self.daemon_is_started([]);
+        self.daemon().gets_ready();
+    }
+
+    /// Starts the daemon with these arguments more, and does not wait.
+    pub fn daemon_is_started<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
+        self.daemon = Some(Daemon::start(&self.stage, arguments));
+    }
+
+    /// The daemon is killed, as by the kernel when memory runs out.
+    pub fn daemon_is_killed(&mut self) {
+        self.daemon().signal(Signal::SIGKILL);
+        self.daemon.as_mut().into_iter().for_each(Daemon::is_gone);
+    }
+
+    /// Waits for the daemon's end: its exit status.
+    ///
+    /// # Panics
+    /// When it doesn't end.
+    #[track_caller]
+    pub fn daemon_ends(&mut self) -> Option<i32> {
+        self.daemon.as_mut().expect("a daemon was started").ends()
+    }
+
+    /// The host process that serves this plugin, such as "ufs.so".
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn plugin_host(&self, plugin: &str) -> i32 {
+        let hosts = process::children(self.daemon().pid());
+        let found = hosts.iter().find(|(_, command)| command.contains(plugin));
+        found.map(|(pid, _)| *pid).unwrap_or_else(|| panic!("no host serves {plugin}: {hosts:?}"))
+    }
+
+    /// Sends a signal to the host process of a plugin.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn plugin_host_gets(&self, plugin: &str, signal: Signal) -> i32 {
+        let pid = self.plugin_host(plugin);
+        kill(Pid::from_raw(pid), signal).unwrap_or_else(|errno| panic!("can't signal {pid}: {errno}"));
+        pid
+    }
+
+    /// A process that can open nodes, such as an application.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process::start(&self.stage.dev())
+    }
+
+    /// Changes the mount table under the running daemon.
+    pub fn table_changes(&mut self, change: impl FnOnce(&mut Vec<Mount>)) {
+        change(&mut self.stage.table);
+        self.stage.write_table();
+    }
+
+    /// Sets switches of the simulated machine.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    pub fn machine(&self, switches: Switches) {
+        self.host.set(switches).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Makes suspending or resuming this disk go wrong.
+    ///
+    /// # Panics
+    /// When the simulated machine is gone.
+    #[track_caller]
+    pub fn goes_wrong(&self, disk: &str, moment: Moment, fault: Fault) {
+        let fsid = self.stage.disk_named(disk).fsid;
+        self.host.fault(fsid, moment, Some(fault)).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// And right again.
+    ///
+    /// # Panics
+    /// When the simulated machine is gone.
+    #[track_caller]
+    pub fn goes_right(&self, disk: &str, moment: Moment) {
+        let fsid = self.stage.disk_named(disk).fsid;
+        self.host.fault(fsid, moment, None).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Sends a request without waiting for its answer.
+    ///
+    /// # Panics
+    /// When the simulated machine is gone.
+    #[track_caller]
+    pub fn host_sends(&self, operation: Operation) -> Sent {
+        self.host.send(operation.code()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A disk's directory.
+    ///
+    /// # Panics
+    /// When there is no such disk.
+    #[must_use]
+    #[track_caller]
+    pub fn disk(&self, name: &str) -> PathBuf {
+        self.stage.disk_named(name).on.clone()
+    }
+
+    /// A disk's image file.
+    ///
+    /// # Panics
+    /// When there is no such disk.
+    #[must_use]
+    #[track_caller]
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.stage.disk_named(name).image.clone()
+    }
+
+    fn tell_what_happened(&self) {
+        for line in self.daemon.iter().flat_map(Daemon::log) {
+            println!("daemon: {line}");
+        }
+        println!("scripts: {:?}", self.script_lines());
+        match self.host.log() {
+            Ok(entries) => {
+                entries.iter().for_each(|entry| println!("wire: {:>9} µs {:?}", entry.at_ns / 1000, entry.event))
+            }
+            Err(error) => println!("wire: {error}"),
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_what_happened();
+        }
+        // Its hosts let go when it is gone; whatever is still frozen then, the simulator thaws at its own end.
+        drop(self.daemon.take());
+        let pid = i32::try_from(self.sim.id()).unwrap_or(0);
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while matches!(self.sim.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        process::end_all_in_this_namespace();
+        let _ = self.sim.wait();
+        self.stage.ground.thaw_all();
+        self.writers.stop();
+    }
+}

@@ -1,0 +1,120 @@
+//! The daemon under test: started in the foreground with its log on a pipe, which is read all the time.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::process;
+use crate::stage::Stage;
+
+/// How long a story waits for something that should come at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running daemon.
+pub struct Daemon {
+    child: Child,
+    log: Arc<(Mutex<Vec<String>>, Condvar)>,
+}
+
+impl Daemon {
+    pub(crate) fn start<'a>(stage: &Stage, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut command = Command::new(stage.program("hv_vss_daemon"));
+        command.args(["-n", "--log", "stderr", "--config"]).arg(stage.configuration()).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).current_dir("/");
+        let mut child = process::start(&mut command, Signal::SIGKILL);
+        let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let (kept, stderr) = (Arc::clone(&log), child.stderr.take().expect("piped"));
+        // Ends when the last one who has the pipe open is gone.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                kept.1.notify_all();
+            }
+        });
+        Self { child, log }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap_or(0)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap_or_else(|errno| panic!("can't signal the daemon: {errno}"));
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Claims that it logs, or has logged, a line with all of these words.
+    ///
+    /// # Panics
+    /// When it doesn't in time.
+    #[track_caller]
+    pub fn says(&self, words: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let found = lines.iter().find(|line| words.iter().all(|word| line.contains(word)));
+            if let Some(line) = found {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let said = lines.join("\n");
+                drop(lines);
+                panic!("the daemon never said {words:?}; what it said:\n{said}");
+            }
+            lines = self.log.1.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn gets_ready(&self) {
+        self.says(&["ready:"]);
+    }
+
+    #[track_caller]
+    pub(crate) fn ends(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return exit_of(status),
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                Ok(None) => panic!("the daemon did not end"),
+                Err(error) => panic!("can't wait for the daemon: {error}"),
+            }
+        }
+    }
+
+    pub(crate) fn is_gone(&mut self) {
+        let _ = self.child.wait();
+    }
+}
+
+/// None: ended by a signal.
+fn exit_of(status: ExitStatus) -> Option<i32> {
+    status.signal().is_none().then(|| status.code()).flatten()
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

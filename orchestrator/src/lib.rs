@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod config;
+pub mod control;
 pub mod cycle;
 pub mod daemon;
 pub mod deadline;

@@ -8,6 +8,7 @@ mod sink;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -36,6 +37,8 @@ struct Lines {
 pub struct Line {
     /// How serious it is.
     pub level: Level,
+    /// When it was said; while something is held it may be sent much later.
+    pub at: Instant,
     /// The line, without its end.
     pub text: String,
 }
@@ -84,7 +87,7 @@ impl Lines {
         }
         if self.lost > 0 {
             let text = format!("{} earlier lines of this log were lost: its reader did not take them", self.lost);
-            if !self.sink.send(&Line { level: Level::WARN, text }) {
+            if !self.sink.send(&Line { level: Level::WARN, at: Instant::now(), text }) {
                 return;
             }
             self.lost = 0;
@@ -107,7 +110,7 @@ impl<S: Subscriber> Layer<S> for Journal {
             if level <= lines.least && (ours || level <= Level::WARN) {
                 let mut text = Text(String::new());
                 event.record(&mut text);
-                lines.add(Line { level, text: clean(text.0) });
+                lines.add(Line { level, at: Instant::now(), text: clean(text.0) });
             }
         });
     }
@@ -151,7 +154,7 @@ mod tests {
     fn while_held_lines_wait_and_afterwards_all_of_them_leave_in_order() {
         let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
         let journal = Journal::new(Sink::of_pipe(writer.into()), Level::INFO);
-        let line = |text: &str| Line { level: Level::INFO, text: text.to_owned() };
+        let line = |text: &str| Line { level: Level::INFO, at: Instant::now(), text: text.to_owned() };
         journal.hold();
         journal.with(|lines| lines.add(line("first")));
         reader.set_nonblocking(true).unwrap();
@@ -169,7 +172,7 @@ mod tests {
         let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
         let journal = Journal::new(Sink::of_pipe(writer.into()), Level::INFO);
         for _ in 0..4 * MAX_WAITING {
-            journal.with(|lines| lines.add(Line { level: Level::INFO, text: "x".repeat(500) }));
+            journal.with(|lines| lines.add(Line { level: Level::INFO, at: Instant::now(), text: "x".repeat(500) }));
         }
         journal.with(|lines| {
             assert_eq!(lines.waiting.len(), MAX_WAITING);

@@ -63,7 +63,7 @@ impl Sink {
         match self {
             Self::Syslog(syslog) => syslog.send(line),
             Self::Pipe(file, start) => {
-                let ms = start.elapsed().as_millis();
+                let ms = line.at.saturating_duration_since(*start).as_millis();
                 let text =
                     format!("hv_vss_daemon: {:>6}.{:03} {:<5} {}\n", ms / 1000, ms % 1000, line.level, line.text);
                 let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];

@@ -1,0 +1,5 @@
+//! The control socket: how operators and `vssctl` talk to the daemon.
+
+mod protocol;
+
+pub use protocol::{Brief, Counters, HeldOne, MountOutlook, Outlook, PluginStatus, Question, Reply, Status};

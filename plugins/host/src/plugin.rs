@@ -205,7 +205,7 @@ impl Plugin {
     /// The last call.
     pub fn close(&mut self, id: u64) {
         let Some(close) = self.table.close else { return };
-        let this = std::mem::replace(&mut self.this, std::ptr::null_mut());
+        let this = std::mem::take(&mut self.this);
         let order = Order { id: Some(id), patience: Patience::ToTheEnd };
         // SAFETY: `this` is what open gave us, and it is not used again.
         self.called(order, Monotonic::from_ns(u64::MAX), || unsafe { close(this) });

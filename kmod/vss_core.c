@@ -338,8 +338,7 @@ vss_core_open(struct vss_core *c, enum vss_node node, int *openerp)
 	if (o == end)
 		return (EBUSY);
 
-	memset(o, 0, sizeof(*o));
-	o->open = 1;
+	o->open = 1;		/* all else was cleared by the last close */
 	*openerp = index_of(c, o);
 	say(c, VSS_LOG_DEBUG, "opened", *openerp, HV_VSS_NONE, 0);
 	return (0);

@@ -14,13 +14,24 @@
 static jmp_buf check_failed;
 static int check_failures;
 
+/* Ends the claim; or, under a fuzzer, the process, so that it keeps the input. */
+static inline _Noreturn void
+check_fail(void)
+{
+#ifdef CHECK_ABORTS
+	fflush(stdout);
+	abort();
+#endif
+	longjmp(check_failed, 1);
+}
+
 #define	must(cond)	must_say(cond, "%s", #cond)
 #define	must_say(cond, ...) do {					\
 	if (!(cond)) {							\
 		printf("# %s:%d: ", __FILE__, __LINE__);		\
 		printf(__VA_ARGS__);					\
 		printf("\n");						\
-		longjmp(check_failed, 1);				\
+		check_fail();						\
 	}								\
 } while (0)
 

@@ -238,6 +238,7 @@ a_new_opener_knows_nothing_of_the_last_one_in_its_place(void)
 static void
 the_getters_tell_what_is_so(void)
 {
+	struct hv_vss_opt_msg m = { .opt = HV_VSS_CHECK };
 	int opener;
 
 	a_guest(&w, 3);
@@ -249,6 +250,9 @@ the_getters_tell_what_is_so(void)
 	must_equal(vss_core_stage(&w.core), VSS_ASKING_APPS);
 	must_equal(vss_core_is_readable(&w.core, -1), 0);
 	must_equal(vss_core_is_readable(&w.core, VSS_OPENERS_MAX), 0);
+	must_equal(vss_core_read(&w.core, -1, &m), ENXIO);
+	must_equal(vss_core_read(&w.core, VSS_OPENERS_MAX, &m), ENXIO);
+	must_equal(vss_core_write(&w.core, 4, &m), ENXIO);	/* closed */
 	must_equal(vss_core_is_detached(&w.core), 0);
 	must(vss_core_size() == sizeof(w.core));
 	must(vss_core_size() % vss_core_align() == 0);

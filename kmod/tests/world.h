@@ -159,13 +159,13 @@ world_did(struct world *w, const char *want, const char *file, int line)
 	if (strcmp(w->trace, want) != 0) {
 		printf("# %s:%d: it did \"%s\", not \"%s\"\n", file, line,
 		    w->trace, want);
-		longjmp(check_failed, 1);
+		check_fail();
 	}
 	w->trace[0] = '\0';
 	if ((w->core.stage != VSS_IDLE) != w->timer_armed) {
 		printf("# %s:%d: timer and pending request differ\n", file,
 		    line);
-		longjmp(check_failed, 1);
+		check_fail();
 	}
 }
 #define	did(w, want)	world_did(w, want, __FILE__, __LINE__)

@@ -62,3 +62,19 @@ for arch in x86_64 aarch64; do
 		echo "ok $arch FreeBSD $version: $(echo $sources | wc -w) files"
 	done
 done
+
+# What the module needs of the kernel, by name: a new dependency shows here.
+nm -u "$out"/x86_64-14.0/*.o | awk '$1 == "U" && $2 !~ /^vss_/ { print $2 }' |
+    grep -vx M_HVVSS | sort -u > "$out/imports"
+grep -v '^#' "$here/imports" | diff - "$out/imports" || {
+	echo "not ok: the module's imports (right) are not those listed (left)"
+	exit 1
+}
+echo "ok imports: $(wc -l < "$out/imports") kernel symbols, as listed"
+
+# The manual's complete application is one.
+sed -n '/^#include <sys.types.h>/,/^\.Ed/p' "$kmod/hv_vss.4" |
+    grep -v '^\.' | sed 's/\\e/\\/g' > "$out/example.c"
+"$zig" cc -target x86_64-freebsd.14.0 -Wall -Wextra -Werror -c \
+    -o "$out/example.o" "$out/example.c"
+echo "ok the manual's example compiles: $(wc -l < "$out/example.c") lines"

@@ -1,0 +1,532 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The stand-in kernel's locks, memory, callouts, tasks, knotes and sysctls.
+ * See kern.h.  Devices, nodes and the VMBus channel are in kern_dev.c.
+ */
+#define	KERN_IMPLEMENTATION
+#include <stdarg.h>
+
+#include "kern_impl.h"
+
+struct taskqueue *taskqueue_thread;
+void (*kern_while_asleep)(void);
+
+static int locks, allocations, selected;
+static int64_t clock_ns;
+static struct callout *callout;		/* the driver has just one */
+static struct task *tasks[4];
+static struct { char name[32]; struct sysctl_ctx_list *ctx;
+    kern_sysctl_t *handler; void *arg1; intmax_t arg2; int *value; } oids[32];
+static struct { char name[32]; int *value; } tunables[4];
+static struct { char call[32]; int error; } failure;
+
+void
+kern_panic(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	printf("# panic: ");
+	vprintf(fmt, ap);
+	printf("\n");
+	va_end(ap);
+	fflush(stdout);
+	abort();
+}
+
+void
+may_sleep(const char *what)
+{
+	KASSERT(locks == 0, ("%s may sleep, and a mutex is held", what));
+}
+
+int
+failing(const char *call)
+{
+	int error = strcmp(failure.call, call) == 0 ? failure.error : 0;
+
+	if (error != 0)
+		failure.call[0] = '\0';
+	return (error);
+}
+
+void
+kern_fail_next(const char *call, int error)
+{
+	snprintf(failure.call, sizeof(failure.call), "%s", call);
+	failure.error = error;
+}
+
+int
+kern_allocations(void)
+{
+	return (allocations);
+}
+
+int
+kern_locks(void)
+{
+	return (locks);
+}
+
+void
+mtx_init(struct mtx *m, const char *name, const char *type, int opts)
+{
+	(void)name;
+	(void)type;
+	KASSERT(!m->alive && opts == MTX_DEF, ("mutex initialised twice"));
+	m->alive = 1;
+	m->owned = 0;
+}
+
+void
+mtx_destroy(struct mtx *m)
+{
+	KASSERT(m->alive && !m->owned, ("destroyed a held or dead mutex"));
+	KASSERT(callout == NULL || callout->mtx != m || !callout->armed,
+	    ("a mutex is destroyed while its callout is armed"));
+	if (callout != NULL && callout->mtx == m)
+		callout = NULL;
+	m->alive = 0;
+}
+
+void
+mtx_lock(struct mtx *m)
+{
+	KASSERT(m->alive, ("locked a dead mutex"));
+	KASSERT(!m->owned, ("locked a mutex that is held: deadlock"));
+	m->owned = 1;
+	locks++;
+}
+
+void
+mtx_unlock(struct mtx *m)
+{
+	KASSERT(m->alive && m->owned, ("unlocked a mutex that is not held"));
+	m->owned = 0;
+	locks--;
+}
+
+void
+mtx_assert(struct mtx *m, int what)
+{
+	KASSERT(what == MA_OWNED && m->alive && m->owned, ("mutex not held"));
+}
+
+int
+mtx_sleep(void *chan, struct mtx *m, int prio, const char *msg, int timo)
+{
+	void (*meanwhile)(void) = kern_while_asleep;
+
+	(void)chan;
+	(void)msg;
+	KASSERT(m->owned && locks == 1 && timo == 0, ("sleep: wrong locks"));
+	KASSERT((prio & PCATCH) != 0, ("a sleep that no signal ends"));
+	if (meanwhile == NULL)
+		return (EINTR);
+	kern_while_asleep = NULL;
+	mtx_unlock(m);
+	meanwhile();
+	mtx_lock(m);
+	return (0);
+}
+
+void
+wakeup(void *chan)
+{
+	(void)chan;
+}
+
+void *
+kern_malloc(size_t size, struct malloc_type *type, int flags)
+{
+	void *p;
+
+	(void)type;
+	KASSERT((flags & M_WAITOK) != 0, ("malloc without M_WAITOK"));
+	may_sleep("malloc");
+	p = calloc(1, size);
+	KASSERT(p != NULL, ("out of memory"));
+	if ((flags & M_ZERO) == 0)
+		memset(p, 0xa5, size);
+	allocations++;
+	return (p);
+}
+
+void
+kern_free(void *p, struct malloc_type *type)
+{
+	(void)type;
+	allocations -= p != NULL;
+	free(p);
+}
+
+void
+nanotime(struct timespec *ts)
+{
+	ts->tv_sec = clock_ns / 1000000000;
+	ts->tv_nsec = clock_ns % 1000000000;
+}
+
+void
+kern_step_clock(int64_t ns)
+{
+	clock_ns += ns;
+}
+
+void
+callout_init_mtx(struct callout *c, struct mtx *m, int flags)
+{
+	KASSERT(m->alive && flags == 0, ("callout without its mutex"));
+	memset(c, 0, sizeof(*c));
+	c->mtx = m;
+	callout = c;
+}
+
+int
+callout_reset_sbt(struct callout *c, int64_t sbt, int64_t precision,
+    void (*fn)(void *), void *arg, int flags)
+{
+	(void)precision;
+	(void)flags;
+	mtx_assert(c->mtx, MA_OWNED);
+	c->fn = fn;
+	c->arg = arg;
+	c->ms = sbt / SBT_1MS;
+	c->armed = 1;
+	return (0);
+}
+
+int
+callout_stop(struct callout *c)
+{
+	/* Only with its lock is a stopped callout sure not to run. */
+	mtx_assert(c->mtx, MA_OWNED);
+	c->armed = 0;
+	return (1);
+}
+
+int
+callout_drain(struct callout *c)
+{
+	KASSERT(!c->mtx->owned, ("callout_drain with the callout's mutex"));
+	may_sleep("callout_drain");
+	c->armed = 0;
+	return (1);
+}
+
+int64_t
+kern_callout_ms(void)
+{
+	return (callout != NULL && callout->armed ? callout->ms : -1);
+}
+
+void
+kern_callout_fires(void)
+{
+	KASSERT(kern_callout_ms() >= 0, ("no callout is armed"));
+	callout->armed = 0;
+	mtx_lock(callout->mtx);
+	callout->fn(callout->arg);
+	mtx_unlock(callout->mtx);
+}
+
+int
+taskqueue_enqueue(struct taskqueue *q, struct task *t)
+{
+	(void)q;
+	KASSERT(t->fn != NULL, ("task without TASK_INIT"));
+	for (size_t i = 0; t->pending++ == 0 && i < nitems(tasks); i++) {
+		if (tasks[i] != NULL) {
+			t->pending--;
+			continue;
+		}
+		tasks[i] = t;
+		break;
+	}
+	return (0);
+}
+
+void
+kern_runs_tasks(void)
+{
+	struct task *t;
+	int pending;
+
+	may_sleep("a task");
+	for (size_t i = 0; i < nitems(tasks); i++) {
+		if ((t = tasks[i]) == NULL)
+			continue;
+		tasks[i] = NULL;
+		pending = t->pending;
+		t->pending = 0;
+		t->fn(t->arg, pending);
+	}
+}
+
+void
+taskqueue_drain(struct taskqueue *q, struct task *t)
+{
+	(void)q;
+	may_sleep("taskqueue_drain");
+	KASSERT(t->fn != NULL, ("drained a task without TASK_INIT"));
+	kern_runs_tasks();
+}
+
+void
+selrecord(struct thread *td, struct selinfo *si)
+{
+	(void)td;
+	si->recorded = 1;
+}
+
+void
+selwakeup(struct selinfo *si)
+{
+	selected += si->recorded;
+	si->recorded = 0;
+}
+
+void
+seldrain(struct selinfo *si)
+{
+	selwakeup(si);
+}
+
+int
+kern_selected(void)
+{
+	int n = selected;
+
+	selected = 0;
+	return (n);
+}
+
+void
+knlist_init_mtx(struct knlist *l, struct mtx *m)
+{
+	KASSERT(m->alive, ("knlist with a dead mutex"));
+	l->first = NULL;
+	l->mtx = m;
+}
+
+void
+knlist_destroy(struct knlist *l)
+{
+	KASSERT(l->first == NULL, ("knlist destroyed with knotes on it"));
+}
+
+void
+knlist_add(struct knlist *l, struct knote *kn, int islocked)
+{
+	if (!islocked)
+		mtx_lock(l->mtx);
+	mtx_assert(l->mtx, MA_OWNED);
+	kn->list = l;
+	kn->next = l->first;
+	l->first = kn;
+	kn->active = kn->kn_fop->f_event(kn, 0);
+	if (!islocked)
+		mtx_unlock(l->mtx);
+}
+
+void
+knlist_remove(struct knlist *l, struct knote *kn, int islocked)
+{
+	struct knote **at;
+
+	if (!islocked)
+		mtx_lock(l->mtx);
+	for (at = &l->first; *at != kn; at = &(*at)->next)
+		KASSERT(*at != NULL, ("knote is not on the list"));
+	*at = kn->next;
+	kn->list = NULL;
+	if (!islocked)
+		mtx_unlock(l->mtx);
+}
+
+void
+knlist_clear(struct knlist *l, int islocked)
+{
+	struct knote *kn;
+
+	if (!islocked)
+		mtx_lock(l->mtx);
+	while ((kn = l->first) != NULL) {
+		l->first = kn->next;
+		kn->list = NULL;
+		kn->kn_flags |= EV_EOF;
+		kn->active = 1;
+	}
+	if (!islocked)
+		mtx_unlock(l->mtx);
+}
+
+void
+KNOTE_LOCKED(struct knlist *l, long hint)
+{
+	mtx_assert(l->mtx, MA_OWNED);
+	for (struct knote *kn = l->first; kn != NULL; kn = kn->next)
+		kn->active |= kn->kn_fop->f_event(kn, hint);
+}
+
+int
+sysctl_ctx_init(struct sysctl_ctx_list *ctx)
+{
+	ctx->alive = 1;
+	return (0);
+}
+
+int
+sysctl_ctx_free(struct sysctl_ctx_list *ctx)
+{
+	KASSERT(ctx->alive, ("freed a sysctl context twice"));
+	may_sleep("sysctl_ctx_free");
+	ctx->alive = 0;
+	for (size_t i = 0; i < nitems(oids); i++)
+		if (oids[i].ctx == ctx)
+			memset(&oids[i], 0, sizeof(oids[i]));
+	return (0);
+}
+
+struct sysctl_oid *
+SYSCTL_ADD_PROC(struct sysctl_ctx_list *ctx, struct sysctl_oid_list *parent,
+    int nbr, const char *name, int access, void *arg1, intmax_t arg2,
+    kern_sysctl_t *handler, const char *fmt, const char *descr)
+{
+	size_t i;
+
+	(void)nbr;
+	(void)fmt;
+	may_sleep("adding a sysctl");
+	KASSERT(ctx->alive && parent != NULL && descr != NULL, ("bad sysctl"));
+	KASSERT((access & CTLFLAG_MPSAFE) != 0, ("a sysctl under Giant"));
+	for (i = 0; i < nitems(oids) && oids[i].ctx != NULL; i++)
+		KASSERT(strcmp(oids[i].name, name) != 0, ("%s twice", name));
+	KASSERT(i < nitems(oids), ("too many sysctls"));
+	oids[i].ctx = ctx;
+	snprintf(oids[i].name, sizeof(oids[i].name), "%s", name);
+	oids[i].handler = handler;
+	oids[i].arg1 = arg1;
+	oids[i].arg2 = arg2;
+	return (NULL);
+}
+
+struct sysctl_oid *
+SYSCTL_ADD_INT(struct sysctl_ctx_list *ctx, struct sysctl_oid_list *parent,
+    int nbr, const char *name, int access, int *p, int val, const char *descr)
+{
+	(void)val;
+	SYSCTL_ADD_PROC(ctx, parent, nbr, name, access | CTLFLAG_MPSAFE, p, 0,
+	    (kern_sysctl_t *)sysctl_handle_int, "I", descr);
+	return (NULL);
+}
+
+static int
+sysctl_copy(struct sysctl_req *req, void *p, size_t len)
+{
+	may_sleep("a sysctl's copy to user space");
+	if (req->old != NULL)
+		memcpy(req->old, p, len < req->old_len ? len : req->old_len);
+	if (req->newptr != NULL)
+		memcpy(p, req->newptr, len);
+	return (0);
+}
+
+int
+sysctl_handle_string(struct sysctl_oid *oid, char *p, size_t len,
+    struct sysctl_req *req)
+{
+	(void)oid;
+	return (sysctl_copy(req, p, len));
+}
+
+int
+sysctl_handle_int(struct sysctl_oid *oid, void *p, intmax_t arg2,
+    struct sysctl_req *req)
+{
+	(void)oid;
+	(void)arg2;
+	return (sysctl_copy(req, p, sizeof(int)));
+}
+
+int
+sysctl_handle_64(struct sysctl_oid *oid, void *p, intmax_t arg2,
+    struct sysctl_req *req)
+{
+	(void)oid;
+	(void)arg2;
+	return (sysctl_copy(req, p, sizeof(uint64_t)));
+}
+
+static int
+sysctl_do(const char *name, struct sysctl_req *req)
+{
+	for (size_t i = 0; i < nitems(oids); i++)
+		if (oids[i].ctx != NULL && strcmp(oids[i].name, name) == 0)
+			return (oids[i].handler(NULL, oids[i].arg1,
+			    oids[i].arg2, req));
+	return (ENOENT);
+}
+
+int
+kern_sysctl_text(const char *name, char *text, size_t room)
+{
+	struct sysctl_req req = { text, room, NULL };
+
+	return (sysctl_do(name, &req));
+}
+
+int64_t
+kern_sysctl_number(const char *name)
+{
+	int64_t value = 0;
+	struct sysctl_req req = { &value, sizeof(value), NULL };
+
+	return (sysctl_do(name, &req) == 0 ? value : -1);
+}
+
+int
+kern_sysctl_set(const char *name, unsigned value)
+{
+	struct sysctl_req req = { NULL, 0, &value };
+
+	return (sysctl_do(name, &req));
+}
+
+void
+kern_tunable(const char *name, int *value)
+{
+	for (size_t i = 0; i < nitems(tunables); i++)
+		if (tunables[i].value == NULL) {
+			snprintf(tunables[i].name, sizeof(tunables[i].name),
+			    "%s", name);
+			tunables[i].value = value;
+			return;
+		}
+}
+
+void
+kern_set_tunable(const char *name, int value)
+{
+	for (size_t i = 0; i < nitems(tunables); i++)
+		if (strcmp(tunables[i].name, name) == 0)
+			*tunables[i].value = value;
+}
+
+void
+kern_reset(void)
+{
+	KASSERT(locks == 0, ("a mutex is still held"));
+	KASSERT(allocations == 0, ("%d blocks leaked", allocations));
+	for (size_t i = 0; i < nitems(tasks); i++)
+		KASSERT(tasks[i] == NULL, ("a task is still queued"));
+	for (size_t i = 0; i < nitems(oids); i++)
+		KASSERT(oids[i].ctx == NULL, ("%s is left", oids[i].name));
+	clock_ns = (int64_t)1700000000 * 1000000000;
+	selected = 0;
+	callout = NULL;
+	failure.call[0] = '\0';
+	kern_dev_reset();
+}

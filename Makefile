@@ -1,0 +1,37 @@
+# hv_vss: build, test, show, install. Works with GNU make and with FreeBSD's make.
+#
+#	make			the programs and plugins
+#	make demo		one whole backup, shown step by step (root, Linux, /dev/fuse)
+#	make test		every test
+#	make lint		formatting, clippy and rustdoc, as CI demands them
+#	make freebsd		cross-build for FreeBSD and check what comes out
+#	make freebsd-test-kit	a tarball that tests all this on a FreeBSD machine
+
+CARGO?=		cargo
+
+all:
+	$(CARGO) build --release --locked
+
+demo:
+	$(CARGO) build --locked --workspace
+	$(CARGO) run --locked -q -p hv-vss-stories --bin demo
+
+test:
+	scripts/test
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+
+freebsd:
+	scripts/freebsd-build
+
+freebsd-test-kit:
+	scripts/freebsd-test-kit
+
+clean:
+	$(CARGO) clean
+	$(MAKE) -C kmod clean
+
+.PHONY: all demo test lint freebsd freebsd-test-kit clean

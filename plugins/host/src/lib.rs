@@ -12,6 +12,7 @@
 //! - [`holds`]: what is held, so that it can be let go without being told to.
 //! - [`plugin`]: the loaded plugin, its calls with C structs around them; [`callbacks`]: what it may call; [`load`] and [`elf`]: how it gets here.
 //! - [`process`] and [`limits`]: what kind of process this is.
+//! - [`inspect`] and [`conformance`]: a plugin seen from outside, for `vssctl plugin inspect` and `vssctl plugin test`.
 //!
 //! Why a process for each plugin: the kernel refuses to suspend UFS for a process with threads, and a plugin that crashes or hangs must be no
 //! more than one failed step.
@@ -20,6 +21,7 @@ pub mod callbacks;
 pub mod conformance;
 pub mod elf;
 pub mod holds;
+pub mod inspect;
 pub mod limits;
 pub mod link;
 pub mod load;

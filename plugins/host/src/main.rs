@@ -1,13 +1,16 @@
-//! `hv_vss_plugin`: the process around one plugin. Started by hv_vss_daemon as `hv_vss_plugin serve FILE`, with a socket on descriptor 3.
+//! `hv_vss_plugin`: the process around one plugin. Started by hv_vss_daemon as `hv_vss_plugin serve FILE`, with a socket on descriptor 3;
+//! by vssctl, or by hand, as `hv_vss_plugin inspect FILE`.
 #![allow(unsafe_code, reason = "ends without running what plugins registered for exit")]
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use hv_vss_plugin_host::serve;
+use hv_vss_plugin_host::{inspect, serve};
 
-const USAGE: &str = "usage: hv_vss_plugin serve FILE [--memory SIZE|none] [--descriptors N] [--core SIZE]   (by hv_vss_daemon, socket on descriptor 3)";
+const USAGE: &str = "\
+usage: hv_vss_plugin inspect FILE
+       hv_vss_plugin serve FILE [--memory SIZE|none] [--descriptors N] [--core SIZE]   (by hv_vss_daemon, socket on descriptor 3)";
 
 /// The exit code of a wrong call (sysexits.h: EX_USAGE).
 const WRONG_CALL: u8 = 64;
@@ -17,6 +20,7 @@ fn main() -> ExitCode {
     let (command, file) = (arguments.next(), arguments.next());
     let result = match (command.as_ref().and_then(|word| word.to_str()), file) {
         (Some("serve"), Some(file)) => served(&file, arguments),
+        (Some("inspect"), Some(file)) => inspected(&file),
         _ => Err(USAGE.to_owned()),
     };
     match result {
@@ -33,4 +37,10 @@ fn served(file: &OsString, options: impl IntoIterator<Item = OsString>) -> Resul
     // Not exit(3): what a plugin has registered there could hang, and nobody may be left to kill it.
     // SAFETY: nothing of ours is left to be done.
     unsafe { nix::libc::_exit(0) }
+}
+
+fn inspected(file: &OsString) -> Result<ExitCode, String> {
+    let code = i32::from(!inspect::run(Path::new(file))?);
+    // SAFETY: as above; the report is written.
+    unsafe { nix::libc::_exit(code) }
 }

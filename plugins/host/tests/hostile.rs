@@ -46,9 +46,6 @@ fn in_each_call(what: &str, mut judge: impl FnMut(&str, &mut Stage, Ended)) {
 
 #[test]
 fn a_plugin_that_crashes_in_any_call_ends_its_own_process_only() {
-    if !can_run("a_plugin_that_crashes_in_any_call_ends_its_own_process_only") {
-        return;
-    }
     in_each_call("crash", |call, _, ended| {
         assert_eq!(ended, Ended::Died("its process was ended by SIGSEGV".into()), "in {call}");
     });
@@ -56,9 +53,6 @@ fn a_plugin_that_crashes_in_any_call_ends_its_own_process_only() {
 
 #[test]
 fn a_plugin_that_calls_exit_in_any_call_ends_its_own_process_only() {
-    if !can_run("a_plugin_that_calls_exit_in_any_call_ends_its_own_process_only") {
-        return;
-    }
     in_each_call("exit", |call, _, ended| {
         assert_eq!(ended, Ended::Died("its process ended by itself, with exit code 0".into()), "in {call}");
     });
@@ -66,9 +60,6 @@ fn a_plugin_that_calls_exit_in_any_call_ends_its_own_process_only() {
 
 #[test]
 fn a_plugin_that_loops_is_killed_from_outside() {
-    if !can_run("a_plugin_that_loops_is_killed_from_outside") {
-        return;
-    }
     for call in ["check", "freeze", "thaw"] {
         let mut stage = Stage::that_does("loop", call);
         let id = match call {
@@ -84,9 +75,6 @@ fn a_plugin_that_loops_is_killed_from_outside() {
 
 #[test]
 fn a_plugin_that_blocks_every_signal_is_killed_all_the_same() {
-    if !can_run("a_plugin_that_blocks_every_signal_is_killed_all_the_same") {
-        return;
-    }
     let mut stage = Stage::that_does("block-signals", "freeze");
     assert_eq!(stage.freeze(), done());
     stage.host.kill();
@@ -96,9 +84,6 @@ fn a_plugin_that_blocks_every_signal_is_killed_all_the_same() {
 
 #[test]
 fn a_garbage_code_is_named_in_the_answer() {
-    if !can_run("a_garbage_code_is_named_in_the_answer") {
-        return;
-    }
     in_each_call("garbage-code", |call, stage, ended| {
         if call == "close" {
             // It returns nothing, so it can't return garbage.
@@ -112,9 +97,6 @@ fn a_garbage_code_is_named_in_the_answer() {
 
 #[test]
 fn a_garbage_claim_is_named_in_the_answer() {
-    if !can_run("a_garbage_claim_is_named_in_the_answer") {
-        return;
-    }
     let mut stage = Stage::with(&["-DROLES=1"]);
     stage.open(&[("in", "claim"), ("do", "garbage-code")]);
     let call = Call::Claim { step: step(), mounts: vec![mount("/a", 1)] };
@@ -123,9 +105,6 @@ fn a_garbage_claim_is_named_in_the_answer() {
 
 #[test]
 fn a_plugin_that_writes_past_its_reason_buffer_is_found_out() {
-    if !can_run("a_plugin_that_writes_past_its_reason_buffer_is_found_out") {
-        return;
-    }
     for (call, make) in &CALLS[1..4] {
         let mut stage = Stage::that_does("overrun", call);
         assert_eq!(broken(make(&mut stage)), format!("it wrote past the end of its reason buffer in {call}"));
@@ -134,9 +113,6 @@ fn a_plugin_that_writes_past_its_reason_buffer_is_found_out() {
 
 #[test]
 fn a_plugin_that_keeps_pointers_finds_nothing_there_that_matters() {
-    if !can_run("a_plugin_that_keeps_pointers_finds_nothing_there_that_matters") {
-        return;
-    }
     let mut stage = Stage::that_does("keep-pointers", "check");
     assert_eq!(stage.check(), done());
     // The second check reads through the pointer kept from the first: it may read garbage or die of it. Nobody else does.
@@ -149,9 +125,6 @@ fn a_plugin_that_keeps_pointers_finds_nothing_there_that_matters() {
 
 #[test]
 fn an_application_plugin_may_have_threads_but_a_filesystem_plugin_is_refused_with_them() {
-    if !can_run("an_application_plugin_may_have_threads_but_a_filesystem_plugin_is_refused_with_them") {
-        return;
-    }
     let mut application = Stage::with(&[]);
     assert_eq!(application.open(&[("in", "open"), ("do", "thread")]), done());
     assert_eq!(application.freeze(), done());
@@ -164,9 +137,6 @@ fn an_application_plugin_may_have_threads_but_a_filesystem_plugin_is_refused_wit
 
 #[test]
 fn a_filesystem_plugin_that_keeps_a_disk_file_open_is_refused_and_the_file_is_named() {
-    if !can_run("a_filesystem_plugin_that_keeps_a_disk_file_open_is_refused_and_the_file_is_named") {
-        return;
-    }
     let mut stage = Stage::with(&["-DROLES=1"]);
     let why = broken(stage.open(&[("in", "open"), ("do", "keep-file-open")]));
     assert!(why.contains("keeps files open: /etc/passwd (descriptor "), "{why}");
@@ -174,9 +144,6 @@ fn a_filesystem_plugin_that_keeps_a_disk_file_open_is_refused_and_the_file_is_na
 
 #[test]
 fn loading_a_plugin_leaves_no_disk_file_open() {
-    if !can_run("loading_a_plugin_leaves_no_disk_file_open") {
-        return;
-    }
     // Opened as a filesystem plugin, the host itself looks: dlopen and all that came before have closed what they opened.
     let mut stage = Stage::with(&["-DROLES=1"]);
     assert_eq!(stage.open(&[]), done());
@@ -184,9 +151,6 @@ fn loading_a_plugin_leaves_no_disk_file_open() {
 
 #[test]
 fn a_child_that_a_plugin_forked_does_not_keep_the_conversation_open() {
-    if !can_run("a_child_that_a_plugin_forked_does_not_keep_the_conversation_open") {
-        return;
-    }
     // Without exec the child has a copy of the socket; the process's end must be seen all the same, by whoever waits for the process.
     let mut stage = Stage::that_does("fork", "freeze");
     assert_eq!(stage.freeze(), done());
@@ -197,9 +161,6 @@ fn a_child_that_a_plugin_forked_does_not_keep_the_conversation_open() {
 
 #[test]
 fn a_plugin_that_closes_all_descriptors_ends_its_own_conversation() {
-    if !can_run("a_plugin_that_closes_all_descriptors_ends_its_own_conversation") {
-        return;
-    }
     in_each_call("close-descriptors", |call, stage, ended| {
         assert!(matches!(ended, Ended::Died(_)), "in {call}: {ended:?}");
         assert!(stage.host.ended(Monotonic::now() + SOON).is_some(), "the process ends after {call}");
@@ -212,9 +173,6 @@ fn a_plugin_that_closes_all_descriptors_ends_its_own_conversation() {
 
 #[test]
 fn a_plugin_that_allocates_without_end_meets_its_own_limit() {
-    if !can_run("a_plugin_that_allocates_without_end_meets_its_own_limit") {
-        return;
-    }
     let plugin = plugin_with(&[]);
     let mut stage = Stage::around(&plugin, &["--memory", "128M"]);
     stage.loaded();
@@ -224,9 +182,6 @@ fn a_plugin_that_allocates_without_end_meets_its_own_limit() {
 
 #[test]
 fn a_plugin_that_prints_or_floods_the_log_is_answered_in_time() {
-    if !can_run("a_plugin_that_prints_or_floods_the_log_is_answered_in_time") {
-        return;
-    }
     assert_eq!(Stage::that_does("print", "freeze").freeze(), done());
     let mut stage = Stage::that_does("flood", "freeze");
     assert_eq!(stage.freeze(), done());
@@ -236,9 +191,6 @@ fn a_plugin_that_prints_or_floods_the_log_is_answered_in_time() {
 
 #[test]
 fn a_plugin_that_changes_directory_and_umask_changes_its_own_only() {
-    if !can_run("a_plugin_that_changes_directory_and_umask_changes_its_own_only") {
-        return;
-    }
     let mut stage = Stage::that_does("chdir-umask", "freeze");
     let here = std::env::current_dir().unwrap();
     assert_eq!(stage.freeze(), done());
@@ -248,9 +200,6 @@ fn a_plugin_that_changes_directory_and_umask_changes_its_own_only() {
 
 #[test]
 fn a_constructor_that_crashes_exits_or_hangs_is_only_a_host_that_never_said_loaded() {
-    if !can_run("a_constructor_that_crashes_exits_or_hangs_is_only_a_host_that_never_said_loaded") {
-        return;
-    }
     for (constructor, how) in [
         ("-DCONSTRUCTOR=abort()", "its process was ended by SIGABRT"),
         ("-DCONSTRUCTOR=_exit(7)", "its process ended by itself, with exit code 7"),
@@ -265,9 +214,6 @@ fn a_constructor_that_crashes_exits_or_hangs_is_only_a_host_that_never_said_load
 
 #[test]
 fn an_answer_is_kept_when_the_log_was_flooded_before_it_by_a_plugin_that_then_refuses() {
-    if !can_run("an_answer_is_kept_when_the_log_was_flooded_before_it_by_a_plugin_that_then_refuses") {
-        return;
-    }
     let mut stage = Stage::that_does("flood", "every");
     assert_eq!(stage.check(), done());
     assert_eq!(stage.host.call(Call::Check(step()), SOON), Ended::Answered(Answer::done()));

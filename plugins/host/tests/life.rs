@@ -15,9 +15,6 @@ use stage::*;
 
 #[test]
 fn a_whole_life_is_one_call_after_the_other_and_ends_with_exit_code_0() {
-    if !can_run("a_whole_life_is_one_call_after_the_other_and_ends_with_exit_code_0") {
-        return;
-    }
     let plugin = plugin_with(&["-DNUMBER=20"]);
     let mut stage = Stage::around(&plugin, &[]);
     let about = stage.loaded();
@@ -35,9 +32,6 @@ fn a_whole_life_is_one_call_after_the_other_and_ends_with_exit_code_0() {
 
 #[test]
 fn nothing_is_asked_of_a_plugin_before_open_or_after_an_open_that_was_refused() {
-    if !can_run("nothing_is_asked_of_a_plugin_before_open_or_after_an_open_that_was_refused") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     assert_eq!(broken(stage.check()), "the plugin has not been opened");
     assert_eq!(stage.open(&[("colour", "red")]), refused("unknown setting colour = \"red\""));
@@ -48,9 +42,6 @@ fn nothing_is_asked_of_a_plugin_before_open_or_after_an_open_that_was_refused() 
 
 #[test]
 fn refusals_and_failures_keep_their_sentence() {
-    if !can_run("refusals_and_failures_keep_their_sentence") {
-        return;
-    }
     for call in ["check", "freeze", "thaw"] {
         let ask = |stage: &mut Stage| match call {
             "check" => stage.check(),
@@ -68,9 +59,6 @@ fn refusals_and_failures_keep_their_sentence() {
 
 #[test]
 fn a_second_freeze_is_refused_and_changes_nothing() {
-    if !can_run("a_second_freeze_is_refused_and_changes_nothing") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     assert_eq!(stage.freeze(), done());
@@ -81,9 +69,6 @@ fn a_second_freeze_is_refused_and_changes_nothing() {
 
 #[test]
 fn thaw_twice_and_without_a_freeze_is_done_each_time() {
-    if !can_run("thaw_twice_and_without_a_freeze_is_done_each_time") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     assert_eq!(stage.thaw(), done());
@@ -94,9 +79,6 @@ fn thaw_twice_and_without_a_freeze_is_done_each_time() {
 
 #[test]
 fn what_an_earlier_process_owes_reaches_the_plugin() {
-    if !can_run("what_an_earlier_process_owes_reaches_the_plugin") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     let step = Step { outcome: Outcome::Recovered, ..step() };
@@ -107,9 +89,6 @@ fn what_an_earlier_process_owes_reaches_the_plugin() {
 
 #[test]
 fn at_the_expiry_it_lets_go_by_itself_says_so_and_the_late_thaw_hears_it() {
-    if !can_run("at_the_expiry_it_lets_go_by_itself_says_so_and_the_late_thaw_hears_it") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     let expiry = Monotonic::now() + Duration::from_millis(150);
@@ -130,9 +109,6 @@ fn at_the_expiry_it_lets_go_by_itself_says_so_and_the_late_thaw_hears_it() {
 
 #[test]
 fn it_lets_go_at_the_expiry_even_when_the_orchestrator_reads_nothing() {
-    if !can_run("it_lets_go_at_the_expiry_even_when_the_orchestrator_reads_nothing") {
-        return;
-    }
     // A stopped orchestrator: the plugin floods the log until the socket is full, and nobody empties it.
     let mut stage = Stage::that_does("flood", "freeze");
     stage.host.ask(app_freeze(Duration::from_millis(300)));
@@ -143,9 +119,6 @@ fn it_lets_go_at_the_expiry_even_when_the_orchestrator_reads_nothing() {
 
 #[test]
 fn when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_ends() {
-    if !can_run("when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_ends") {
-        return;
-    }
     let mut stage = Stage::with(&["-DROLES=3", "-DFLAGS=1"]);
     stage.open(&[]);
     let freeze = |role, mounts: Vec<Mount>| Call::Freeze {
@@ -164,9 +137,6 @@ fn when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_
 
 #[test]
 fn when_the_orchestrator_dies_during_a_freeze_the_freeze_is_given_up_and_thawed() {
-    if !can_run("when_the_orchestrator_dies_during_a_freeze_the_freeze_is_given_up_and_thawed") {
-        return;
-    }
     let mut stage = Stage::that_does("wait-until-cancelled", "freeze");
     stage.host.ask(app_freeze(Duration::from_secs(60)));
     becomes_true("the freeze has begun", || stage.calls().len() == 2);
@@ -177,9 +147,6 @@ fn when_the_orchestrator_dies_during_a_freeze_the_freeze_is_given_up_and_thawed(
 
 #[test]
 fn a_freeze_that_failed_is_thawed_as_well_when_the_orchestrator_dies() {
-    if !can_run("a_freeze_that_failed_is_thawed_as_well_when_the_orchestrator_dies") {
-        return;
-    }
     let mut stage = Stage::that_does("refuse", "freeze");
     assert_eq!(stage.freeze(), refused("the queue is not empty"));
     stage.host.hang_up();
@@ -189,9 +156,6 @@ fn a_freeze_that_failed_is_thawed_as_well_when_the_orchestrator_dies() {
 
 #[test]
 fn an_idle_host_ends_at_once_when_the_orchestrator_dies() {
-    if !can_run("an_idle_host_ends_at_once_when_the_orchestrator_dies") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     stage.host.hang_up();
@@ -201,9 +165,6 @@ fn an_idle_host_ends_at_once_when_the_orchestrator_dies() {
 
 #[test]
 fn a_freeze_that_nobody_waits_for_any_more_does_not_begin() {
-    if !can_run("a_freeze_that_nobody_waits_for_any_more_does_not_begin") {
-        return;
-    }
     let mut stage = Stage::that_does("wait-until-cancelled", "check");
     stage.host.ask(Call::Check(step()));
     stage.host.ask(app_freeze(Duration::from_secs(60)));
@@ -215,9 +176,6 @@ fn a_freeze_that_nobody_waits_for_any_more_does_not_begin() {
 
 #[test]
 fn cancel_reaches_the_call_at_work_and_its_answer_still_comes() {
-    if !can_run("cancel_reaches_the_call_at_work_and_its_answer_still_comes") {
-        return;
-    }
     let mut stage = Stage::that_does("wait-until-cancelled", "freeze");
     let id = stage.host.ask(app_freeze(Duration::from_secs(60)));
     becomes_true("the freeze has begun", || stage.calls().len() == 2);
@@ -229,9 +187,6 @@ fn cancel_reaches_the_call_at_work_and_its_answer_still_comes() {
 
 #[test]
 fn a_freeze_cancelled_before_its_turn_does_not_begin() {
-    if !can_run("a_freeze_cancelled_before_its_turn_does_not_begin") {
-        return;
-    }
     let mut stage = Stage::that_does("wait-until-cancelled", "check");
     let check = stage.host.ask(Call::Check(step()));
     let freeze = stage.host.ask(app_freeze(Duration::from_secs(60)));
@@ -244,9 +199,6 @@ fn a_freeze_cancelled_before_its_turn_does_not_begin() {
 
 #[test]
 fn the_deadline_tells_a_patient_plugin_to_give_up() {
-    if !can_run("the_deadline_tells_a_patient_plugin_to_give_up") {
-        return;
-    }
     let mut stage = Stage::that_does("wait-until-cancelled", "check");
     let step = Step { deadline: Monotonic::now() + Duration::from_millis(50), ..step() };
     assert_eq!(stage.host.call(Call::Check(step), SOON), refused("given up, with time left: no"));
@@ -254,9 +206,6 @@ fn the_deadline_tells_a_patient_plugin_to_give_up() {
 
 #[test]
 fn a_freeze_past_its_deadline_or_expiry_does_not_begin() {
-    if !can_run("a_freeze_past_its_deadline_or_expiry_does_not_begin") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     let late = Step { deadline: Monotonic::now(), ..step() };
@@ -269,9 +218,6 @@ fn a_freeze_past_its_deadline_or_expiry_does_not_begin() {
 
 #[test]
 fn a_request_of_an_unknown_kind_is_answered_broken_and_the_next_one_works() {
-    if !can_run("a_request_of_an_unknown_kind_is_answered_broken_and_the_next_one_works") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     stage.host.send_raw(&encode(&serde_json::json!({"id": 99, "call": "dance"})).unwrap());
@@ -282,9 +228,6 @@ fn a_request_of_an_unknown_kind_is_answered_broken_and_the_next_one_works() {
 
 #[test]
 fn garbage_makes_it_let_go_and_end() {
-    if !can_run("garbage_makes_it_let_go_and_end") {
-        return;
-    }
     for garbage in [&b"\xff\xff\xff\xff garbage"[..], b"\x05\0\0\0helloand more", b"\x02\0\0\0{}"] {
         let mut stage = Stage::with(&[]);
         stage.open(&[]);
@@ -297,9 +240,6 @@ fn garbage_makes_it_let_go_and_end() {
 
 #[test]
 fn a_role_it_does_not_have_is_answered_broken() {
-    if !can_run("a_role_it_does_not_have_is_answered_broken") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     let freeze = Call::Freeze { step: step(), role: Role::Filesystem, expiry: Monotonic::now() + SOON };
@@ -312,9 +252,6 @@ fn a_role_it_does_not_have_is_answered_broken() {
 
 #[test]
 fn each_mount_gets_its_claim_with_the_reason_in_order() {
-    if !can_run("each_mount_gets_its_claim_with_the_reason_in_order") {
-        return;
-    }
     let mut stage = Stage::with(&["-DROLES=1"]);
     stage.open(&[]);
     let of_type = |fstype: &str, read_only| Mount { fstype: fstype.into(), read_only, ..mount("/a", 1) };
@@ -332,9 +269,6 @@ fn each_mount_gets_its_claim_with_the_reason_in_order() {
 
 #[test]
 fn what_the_plugin_says_arrives_before_its_answer() {
-    if !can_run("what_the_plugin_says_arrives_before_its_answer") {
-        return;
-    }
     let mut stage = Stage::that_does("talk", "freeze");
     stage.host.said.clear();
     assert_eq!(stage.freeze(), done());
@@ -353,9 +287,6 @@ fn what_the_plugin_says_arrives_before_its_answer() {
 
 #[test]
 fn a_hold_that_the_plugin_lost_is_answered_as_not_held() {
-    if !can_run("a_hold_that_the_plugin_lost_is_answered_as_not_held") {
-        return;
-    }
     let mut stage = Stage::that_does("lose", "thaw");
     assert_eq!(stage.freeze(), done());
     assert_eq!(stage.thaw(), done_but_not_held());
@@ -363,9 +294,6 @@ fn a_hold_that_the_plugin_lost_is_answered_as_not_held() {
 
 #[test]
 fn signals_that_reach_every_process_do_not_end_a_host_that_holds_something() {
-    if !can_run("signals_that_reach_every_process_do_not_end_a_host_that_holds_something") {
-        return;
-    }
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     assert_eq!(stage.freeze(), done());
@@ -389,5 +317,5 @@ fn without_a_socket_it_says_who_starts_it_and_exits_with_64() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("started by hv_vss_daemon"), "{output:?}");
     let output = run(&["dance"]);
     assert_eq!(output.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("usage: hv_vss_plugin serve FILE"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("usage: hv_vss_plugin inspect FILE"), "{output:?}");
 }

@@ -81,6 +81,20 @@ pub fn plugin_with(options: &[&str]) -> PathBuf {
     file
 }
 
+/// A plugin written in Rust, from the examples of this package or of the SDK's.
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin"));
+    let file = format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let path = program.with_file_name("examples").join(file);
+    assert!(
+        path.exists(),
+        "{} is not there: examples are built by cargo test without --test (or by cargo build --examples)",
+        path.display()
+    );
+    path
+}
+
 /// The plugin host under test, with one plugin in it.
 pub struct Stage {
     pub host: Hosted,

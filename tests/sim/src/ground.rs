@@ -17,8 +17,9 @@ use crate::suspend::thaw_by_force;
 
 /// Set by CI: a test that can't run here has failed.
 const NO_SKIP: &str = "HV_VSS_NO_SKIP";
-/// How large an image is: enough for a journal and some files.
-const IMAGE_BYTES: u64 = 24 << 20;
+/// How large an image is: enough for a journal and the daemon's programs with all their debug information. Most of it is never touched, and
+/// takes no memory.
+const IMAGE_BYTES: u64 = 128 << 20;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 

@@ -241,22 +241,29 @@ impl Guest {
         assert!(process::state(pid).is_some_and(|state| state != 'Z'), "process {pid} is gone");
     }
 
-    /// The children of the daemon that have ended and were not reaped.
-    #[must_use]
-    pub fn zombies(&self) -> Vec<i32> {
-        let children = process::children(self.daemon().pid());
-        children.into_iter().map(|(pid, _)| pid).filter(|pid| process::state(*pid) == Some('Z')).collect()
+    /// Claims that no child of the daemon or of one of its hosts that has ended stays unreaped.
+    ///
+    /// # Panics
+    /// When one does.
+    #[track_caller]
+    pub fn has_no_zombies(&self) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let hosts = process::children(self.daemon().pid());
+            let below = hosts.iter().flat_map(|(host, _)| process::children(*host));
+            let all = hosts.iter().cloned().chain(below);
+            let zombies: Vec<_> = all.filter(|(pid, _)| process::state(*pid) == Some('Z')).collect();
+            if zombies.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "ended and never reaped: {zombies:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// All children of the daemon.
     #[must_use]
     pub fn children_of_the_daemon(&self) -> Vec<(i32, String)> {
         process::children(self.daemon().pid())
-    }
-
-    /// All children of a process.
-    #[must_use]
-    pub fn children_of(&self, pid: i32) -> Vec<(i32, String)> {
-        process::children(pid)
     }
 }

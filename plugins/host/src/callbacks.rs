@@ -12,6 +12,7 @@ use hv_vss_platform::clock::Monotonic;
 use hv_vss_plugin::abi;
 use hv_vss_wire::{Event, Level, Phase, Progress};
 
+use crate::debt::Debt;
 use crate::link::{Link, one_line};
 
 /// Whether a call may be given up.
@@ -37,6 +38,8 @@ pub struct AtWork {
     pub patience: Patience,
     /// What the plugin said about a hold that did not hold.
     pub lost: Option<String>,
+    /// What has been let go, for the record that outlives the orchestrator.
+    pub debt: Rc<Debt>,
 }
 
 thread_local! {
@@ -106,7 +109,17 @@ unsafe extern "C" fn substep(
         _ => Progress::Ended { failure: (!failure.is_null()).then(|| unsafe { text(failure) }) },
     };
     let phase = if phase == abi::PHASE_FREEZE { Phase::Freeze } else { Phase::Thaw };
-    at_work(|call| call.link.borrow_mut().send_substep(&Event::Substep { name, phase, progress }));
+    at_work(|call| {
+        let settled = (phase == Phase::Thaw && matches!(progress, Progress::Ended { .. })).then(|| name.clone());
+        let alone = {
+            let mut link = call.link.borrow_mut();
+            link.send_substep(&Event::Substep { name, phase, progress });
+            link.end().is_some()
+        };
+        if let Some(name) = settled {
+            call.debt.settled(name, alone);
+        }
+    });
 }
 
 unsafe extern "C" fn time_left_ms(_: *const abi::Host) -> u64 {

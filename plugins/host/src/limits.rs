@@ -25,7 +25,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Takes the options `--memory`, `--descriptors` and `--core`, each followed by its value, from what follows the file's name.
+    /// Takes the options, each followed by its value, from what follows the file's name; `--owed` is left to [`crate::debt`].
     ///
     /// # Errors
     /// A sentence that names the option.
@@ -44,9 +44,10 @@ impl Limits {
                 Some("--memory") => limits.memory = Some(bytes(&value)?),
                 Some("--descriptors") => limits.descriptors = bytes(&value)?,
                 Some("--core") => limits.core = bytes(&value)?,
+                Some("--owed") => drop(value),
                 _ => {
                     return Err(format!(
-                        "unknown option {}: there are --memory, --descriptors and --core",
+                        "unknown option {}: there are --memory, --descriptors, --core and --owed",
                         option.display()
                     ));
                 }

@@ -10,7 +10,7 @@ use hv_vss_plugin_host::{inspect, serve};
 
 const USAGE: &str = "\
 usage: hv_vss_plugin inspect FILE
-       hv_vss_plugin serve FILE [--memory SIZE|none] [--descriptors N] [--core SIZE]   (by hv_vss_daemon, socket on descriptor 3)";
+       hv_vss_plugin serve FILE [--memory SIZE|none] [--descriptors N] [--core SIZE] [--owed RECORD]   (by hv_vss_daemon, socket on descriptor 3)";
 
 /// The exit code of a wrong call (sysexits.h: EX_USAGE).
 const WRONG_CALL: u8 = 64;

@@ -12,6 +12,7 @@ use hv_vss_wire::{About, Answer, Claim, Outcome, Role, Step};
 use serde_json::{Map, Value};
 
 use crate::callbacks::{self, AtWork, Patience};
+use crate::debt::Debt;
 use crate::link::{Link, one_line};
 use crate::load::Loaded;
 use crate::marshal::{CMounts, CSettings, CStrings, c_string, outcome};
@@ -22,6 +23,7 @@ pub struct Plugin {
     about: About,
     this: *mut c_void,
     link: Rc<RefCell<Link>>,
+    debt: Rc<Debt>,
     reason: Reason,
 }
 
@@ -91,9 +93,9 @@ pub struct Done {
 impl Plugin {
     /// A plugin that is loaded, but not open.
     #[must_use]
-    pub fn new(loaded: Loaded, link: Rc<RefCell<Link>>) -> Self {
+    pub fn new(loaded: Loaded, link: Rc<RefCell<Link>>, debt: Rc<Debt>) -> Self {
         let Loaded { table, about, .. } = loaded;
-        Self { table, about, this: std::ptr::null_mut(), link, reason: Reason::new() }
+        Self { table, about, this: std::ptr::null_mut(), link, debt, reason: Reason::new() }
     }
 
     /// What it says of itself.
@@ -232,7 +234,8 @@ impl Plugin {
 
     fn called<R>(&self, order: Order, deadline: Monotonic, call: impl FnOnce() -> R) -> (R, Option<String>) {
         let Order { id, patience } = order;
-        let at_work = AtWork { link: Rc::clone(&self.link), id, deadline, patience, lost: None };
+        let at_work =
+            AtWork { link: Rc::clone(&self.link), id, deadline, patience, lost: None, debt: Rc::clone(&self.debt) };
         let (result, at_work) = callbacks::during(at_work, call);
         (result, at_work.and_then(|at_work| at_work.lost))
     }

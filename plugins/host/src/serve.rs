@@ -14,6 +14,7 @@ use hv_vss_platform::{descriptors, memory, threads};
 use hv_vss_wire::{Answer, Call, Event, Level, Outcome, Request, Role, Step, WIRE_VERSION};
 
 use crate::callbacks::Patience;
+use crate::debt::Debt;
 use crate::holds::{Hold, Holds, Key, State};
 use crate::limits::Limits;
 use crate::link::{End, Incoming, Link};
@@ -34,6 +35,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// # Errors
 /// A sentence, when the process could not even be set up; what is wrong with the plugin is said over the socket.
 pub fn run(file: &Path, options: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    let options: Vec<OsString> = options.into_iter().collect();
+    let debt = Rc::new(Debt::from_arguments(&options));
     let limits = Limits::from_arguments(options)?;
     let link = Rc::new(RefCell::new(Link::new(process::take_socket()?)));
     if let Err(reason) = process::prepare().and_then(|()| limits.apply()) {
@@ -49,8 +52,8 @@ pub fn run(file: &Path, options: impl IntoIterator<Item = OsString>) -> Result<(
     };
     hv_vss_platform::title::set(&loaded.about.name);
     link.borrow_mut().send(&Event::Loaded { wire: WIRE_VERSION, about: loaded.about.clone() });
-    let plugin = Plugin::new(loaded, Rc::clone(&link));
-    Service { plugin, link, holds: Holds::default(), life: Life::Loaded, not_before: None }.run();
+    let plugin = Plugin::new(loaded, Rc::clone(&link), Rc::clone(&debt));
+    Service { plugin, link, debt, holds: Holds::default(), life: Life::Loaded, not_before: None }.run();
     Ok(())
 }
 
@@ -65,6 +68,7 @@ enum Life {
 struct Service {
     plugin: Plugin,
     link: Rc<RefCell<Link>>,
+    debt: Rc<Debt>,
     holds: Holds,
     life: Life,
     /// After a failed attempt to let go: not again before this.
@@ -158,6 +162,9 @@ impl Service {
         let key = Key::of(role, &step.mounts);
         let hold = Hold { key, state: State::Begun, cycle: step.cycle.clone(), mounts: step.mounts.clone(), expiry };
         self.holds.begin(hold).map_err(|why| Failure::Refused(why.to_owned()))?;
+        if role == Role::Application {
+            self.debt.begin();
+        }
         self.plugin.step(order, Deed::Freeze { role, expiry }, step, &[])?;
         self.holds.becomes(key, State::Held);
         Ok(Answer::done())
@@ -250,6 +257,9 @@ impl Service {
             self.link.borrow_mut().log(Level::Error, &format!("the orchestrator sent {why}: letting go and ending"));
         }
         self.let_everything_go(Outcome::Recovered);
+        if self.holds.next_expiry().is_none() {
+            self.debt.paid();
+        }
     }
 
     fn let_everything_go(&mut self, outcome: Outcome) {

@@ -66,7 +66,10 @@ impl Frames {
     ///
     /// # Errors
     /// When the next message is too long or not of the expected kind.
-    #[allow(clippy::should_implement_trait, reason = "each call says which kind of message it wants; an iterator has one kind")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "each call says which kind of message it wants; an iterator has one kind"
+    )]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some(prefix) = self.bytes.first_chunk::<LENGTH>() else { return Ok(None) };
         let length = usize::try_from(u32::from_le_bytes(*prefix)).unwrap_or(usize::MAX);

@@ -6,6 +6,7 @@
 //! A host that breaks these rules is a broken plugin, never a reason to panic.
 
 mod frame;
+pub mod owed;
 
 pub use frame::{FrameError, Frames, MAX_FRAME, encode};
 
@@ -290,8 +291,14 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_way_there_and_back() {
-        let step = Step { cycle: "c7".into(), outcome: Outcome::Ok, deadline: Monotonic::from_ns(u64::MAX - 1), mounts: vec![] };
-        let request = Request { id: 9, call: Call::Freeze { step, role: Role::Filesystem, expiry: Monotonic::from_ns(5) } };
+        let step = Step {
+            cycle: "c7".into(),
+            outcome: Outcome::Ok,
+            deadline: Monotonic::from_ns(u64::MAX - 1),
+            mounts: vec![],
+        };
+        let request =
+            Request { id: 9, call: Call::Freeze { step, role: Role::Filesystem, expiry: Monotonic::from_ns(5) } };
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
 

@@ -1,0 +1,60 @@
+//! The record of what this plugin owes, kept up to date once the orchestrator is gone (see `hv_vss_wire::owed`). While it lives the file is the
+//! orchestrator's: this process then does not touch it, since the filesystem it lies on may be frozen.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use hv_vss_wire::owed::{self, Owed};
+
+/// One plugin's record.
+#[derive(Default)]
+pub struct Debt {
+    path: Option<PathBuf>,
+    settled: RefCell<Vec<String>>,
+}
+
+impl Debt {
+    /// The record that `--owed PATH` names, if it is among the arguments.
+    pub fn from_arguments(arguments: &[OsString]) -> Self {
+        let path = arguments.chunks(2).find(|pair| pair[0] == "--owed").and_then(|pair| pair.get(1)).map(PathBuf::from);
+        Self { path, settled: RefCell::default() }
+    }
+
+    /// A sub-step has had its thaw. Once we are `alone` the record says so at once: should this process die, too, it is not run again.
+    pub fn settled(&self, name: String, alone: bool) {
+        self.settled.borrow_mut().push(name);
+        if alone {
+            self.keep(|record, settled| record.substeps.retain(|name| !settled.contains(name)));
+        }
+    }
+
+    /// A new freeze: nothing of it is settled.
+    pub fn begin(&self) {
+        self.settled.borrow_mut().clear();
+    }
+
+    /// The orchestrator is gone and everything is let go: what is left was never started.
+    pub fn paid(&self) {
+        let Some(path) = &self.path else { return };
+        // If it can't be removed, the next orchestrator lets go once more, which is harmless.
+        if self.is_ours() {
+            let _ = owed::forget(path);
+        }
+    }
+
+    fn keep(&self, change: impl FnOnce(&mut Owed, &[String])) {
+        let Some(path) = &self.path else { return };
+        if let Ok(Some(mut record)) = Owed::read(path)
+            && u32::try_from(record.pid) == Ok(std::process::id())
+        {
+            change(&mut record, &self.settled.borrow());
+            let _ = record.write(path);
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        let record = self.path.as_ref().and_then(|path| Owed::read(path).ok().flatten());
+        record.is_some_and(|record| u32::try_from(record.pid) == Ok(std::process::id()))
+    }
+}

@@ -1,0 +1,127 @@
+//! What an application plugin owes, on disk: written by the orchestrator before the plugin is asked to come to rest, removed when it has let go.
+//!
+//! It guards against the orchestrator's death, not the machine's: it is renamed into place and not synced. While the orchestrator lives only it
+//! touches the file; once it is gone the plugin's host keeps the file up to date with what it has still to let go; the next orchestrator waits
+//! until that host has ended, and sees to what is left.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use hv_vss_platform::mounts::Mount;
+use serde::{Deserialize, Serialize};
+
+/// The version of the file. One that we don't know is not acted upon.
+pub const OWED_VERSION: u32 = 1;
+
+/// One plugin's debt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// [`OWED_VERSION`].
+    pub version: u32,
+    /// Of which cycle.
+    pub cycle: String,
+    /// In which boot of the machine: a record from another one came out of a backup, or the machine was reset.
+    pub boot: String,
+    /// The plugin.
+    pub plugin: String,
+    /// The process that does its work.
+    pub pid: i32,
+    /// When that process began, to tell it from a later one with the same number.
+    pub process_began: Option<u64>,
+    /// The sub-steps (scripts) that are planned, and have a thaw. After a death each counts as started.
+    pub substeps: Vec<String>,
+    /// The mounts of the freeze.
+    pub mounts: Vec<Mount>,
+}
+
+impl Owed {
+    /// Reads a record; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it can't be read, or is none.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let record: Self = serde_json::from_slice(&text)?;
+        if record.version != OWED_VERSION {
+            return Err(io::Error::other(format!(
+                "it has version {}, and only {OWED_VERSION} is understood",
+                record.version
+            )));
+        }
+        Ok(Some(record))
+    }
+
+    /// Puts the record in place, whole or not at all.
+    ///
+    /// # Errors
+    /// When the directory can't be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let beside = beside(path);
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        drop(file);
+        fs::rename(&beside, path)
+    }
+}
+
+/// Removes a record; one that is not there is removed already.
+///
+/// # Errors
+/// When the directory can't be written.
+pub fn forget(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Owed {
+        Owed {
+            version: OWED_VERSION,
+            cycle: "c1".into(),
+            boot: "b1".into(),
+            plugin: "exec_hook".into(),
+            pid: 7,
+            process_began: Some(3),
+            substeps: vec!["10-a".into()],
+            mounts: vec![],
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_is_gone_once_forgotten() {
+        let path = std::env::temp_dir().join(format!("hv_vss-owed-{}", std::process::id()));
+        assert_eq!(Owed::read(&path).unwrap(), None);
+        record().write(&path).unwrap();
+        assert_eq!(Owed::read(&path).unwrap(), Some(record()));
+        forget(&path).unwrap();
+        forget(&path).unwrap();
+        assert_eq!(Owed::read(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_torn_record_and_one_from_the_future_are_errors() {
+        let path = std::env::temp_dir().join(format!("hv_vss-owed-torn-{}", std::process::id()));
+        fs::write(&path, b"{\"version\":1,\"cyc").unwrap();
+        assert!(Owed::read(&path).is_err());
+        Owed { version: 9, ..record() }.write(&path).unwrap();
+        assert!(Owed::read(&path).unwrap_err().to_string().contains("version 9"));
+        forget(&path).unwrap();
+    }
+}

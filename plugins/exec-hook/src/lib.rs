@@ -12,6 +12,7 @@ mod name;
 mod order;
 mod output;
 mod plugin;
+mod record;
 mod run;
 mod settings;
 mod spawn;

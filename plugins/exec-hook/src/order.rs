@@ -51,6 +51,12 @@ impl Ledger {
         self.owed.remove(hook);
     }
 
+    /// Whether the hook in this file is owed its thaw.
+    #[must_use]
+    pub(crate) fn owes(&self, file: &str) -> bool {
+        self.owed.iter().any(|hook| hook.file == file)
+    }
+
     /// What is owed, the highest numbers first; those in one group run at once.
     #[must_use]
     pub(crate) fn thaw_groups(&self) -> Vec<Vec<HookName>> {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use hv_vss_platform::reaper;
-use hv_vss_plugin::{About, Failure, Level, Opening, Plugin, Progress, Step};
+use hv_vss_plugin::{About, Failure, Level, Opening, Outcome, Plugin, Progress, Step};
 
 use crate::message::Message;
 use crate::name::{self, HookName, Phase, Reading};
@@ -14,8 +14,9 @@ use crate::order::{Ledger, freeze_groups};
 use crate::run::{self, End, Ended, Job, Kept, Rules, Then};
 use crate::settings::{Need, Settings};
 use crate::spawn::Program;
-use crate::survey::{Verdict, fit_to_run, survey};
-use crate::user::{self, Identity};
+use crate::survey::{Surveyed, Verdict, fit_to_run, survey};
+use crate::user::Identity;
+use crate::{record, user};
 
 /// Of a call's time, the part kept back for killing, reaping and answering, and at most how much.
 const KEPT_BACK_PART: u32 = 10;
@@ -29,6 +30,16 @@ pub struct ExecHook {
     users: BTreeMap<String, Identity>,
     marks: u64,
     told_of_missing_directory: bool,
+    /// Whether this process has been asked to freeze or thaw before.
+    served: Served,
+}
+
+/// Whether a process knows by itself what its plugin owes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// It is new: what is owed was begun by an earlier process.
+    NotYet,
+    Before,
 }
 
 /// What the directory holds, judged for this cycle.
@@ -54,6 +65,7 @@ impl Plugin for ExecHook {
             users: BTreeMap::new(),
             marks: 0,
             told_of_missing_directory: false,
+            served: Served::NotYet,
         })
     }
 
@@ -65,6 +77,7 @@ impl Plugin for ExecHook {
 
     fn freeze(&mut self, step: &Step<'_>) -> Result<(), Failure> {
         reap_orphans(step);
+        self.served = Served::Before;
         let plan = self.plan(step);
         self.ledger.begin(&plan.hooks);
         let hooks = plan.into_result()?;
@@ -88,24 +101,16 @@ impl Plugin for ExecHook {
 
     fn thaw(&mut self, step: &Step<'_>) -> Result<(), Failure> {
         reap_orphans(step);
-        for name in step.owed() {
-            match name::read(name.as_ref()) {
-                Reading::Hook(hook) => self.ledger.inherit([hook]),
-                Reading::Skipped(_) | Reading::Refused(_) => {
-                    step.log(
-                        Level::Error,
-                        &format!("{} is said to be owed its thaw, and is no hook", name.escape_debug()),
-                    );
-                }
-            }
-        }
+        self.inherit(step);
         let until = until(step);
         let message = Message::of(Phase::Thaw, step);
         let groups = self.ledger.thaw_groups();
         for (done, group) in groups.iter().enumerate() {
             // What fails here has been reported; the others run all the same, and what the host hears does not change.
             self.run(step, Phase::Thaw, group, &message, Share { until, groups: groups.len() - done });
+            self.strike_off(step);
         }
+        self.strike_off(step);
         self.kept = Kept::default();
         reap_orphans(step);
         Ok(())
@@ -149,6 +154,39 @@ impl Plan {
 }
 
 impl ExecHook {
+    /// Takes over what an earlier process began.
+    fn inherit(&mut self, step: &Step<'_>) {
+        for name in step.owed() {
+            match name::read(name.as_ref()) {
+                Reading::Hook(hook) => self.ledger.inherit([hook]),
+                Reading::Skipped(_) | Reading::Refused(_) => {
+                    step.log(
+                        Level::Error,
+                        &format!("{} is said to be owed its thaw, and is no hook", name.escape_debug()),
+                    );
+                }
+            }
+        }
+        // A record from disk names every hook that is left. An orchestrator that lives names those that were started, and asks only after a freeze
+        // has begun: then each .post-thaw is owed, too.
+        let named_by_record = matches!(step.outcome(), Outcome::Recovered | Outcome::Restored);
+        if self.served == Served::NotYet && !named_by_record {
+            let files = survey(&self.settings.directory).unwrap_or_default();
+            self.ledger.begin(&files.into_iter().filter_map(Surveyed::into_hook).collect::<Vec<_>>());
+        }
+        self.served = Served::Before;
+    }
+
+    /// Nobody may be left to keep the record: it is kept here.
+    fn strike_off(&self, step: &Step<'_>) {
+        if matches!(step.outcome(), Outcome::Recovered | Outcome::Expired) {
+            let struck = record::strike(&self.settings.record, step.cycle(), |file| self.ledger.owes(file));
+            if let Err(error) = struck {
+                step.log(Level::Error, &error.to_string());
+            }
+        }
+    }
+
     /// Judges the directory, says what will run, and collects all that stands in the way.
     fn plan(&mut self, step: &Step<'_>) -> Plan {
         let mut plan = Plan::default();
@@ -228,6 +266,10 @@ impl ExecHook {
             let counts = phase == Phase::Freeze && settings.of(&hook.file).need == Need::Required;
             let failure = failure(&hook.file, phase, limits[ended.job], &ended);
             tell(step, &hook.file, phase, &ended, failure.as_deref(), if counts { Level::Error } else { Level::Warn });
+            if phase == Phase::Freeze && !ledger.owes(&hook.file) {
+                // What was reported as started counts as owed until its thaw is; this one has none.
+                step.substep(&hook.file, Phase::Thaw.into(), Progress::Ended);
+            }
             match failure {
                 Some(sentence) if counts => {
                     // What was killed because of another's failure comes after that failure.

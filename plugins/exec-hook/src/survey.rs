@@ -37,6 +37,17 @@ pub enum Verdict {
     Skipped(String),
 }
 
+impl Surveyed {
+    /// The hook, if the file is one that will run.
+    #[must_use]
+    pub fn into_hook(self) -> Option<HookName> {
+        match self.verdict {
+            Verdict::Runs { hook, .. } => Some(hook),
+            Verdict::Refused(_) | Verdict::Skipped(_) => None,
+        }
+    }
+}
+
 /// Why there is no survey.
 #[derive(Debug)]
 pub struct Unreadable {

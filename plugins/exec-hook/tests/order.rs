@@ -4,8 +4,9 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
+use hv_vss_platform::clock::Monotonic;
 use hv_vss_wire::{Level, Outcome};
-use stage::{Stage, done, refusal};
+use stage::{SOON, Stage, done, refusal};
 
 #[test]
 fn lower_numbers_freeze_first_and_higher_ones_thaw_first() {
@@ -41,13 +42,68 @@ fn a_second_thaw_runs_nothing_again() {
 }
 
 #[test]
-fn a_thaw_without_a_freeze_runs_nothing() {
+fn when_a_process_takes_over_in_the_middle_of_a_cycle_every_post_thaw_is_run_once() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.hook("10-db", "");
+    stage.hook("20-never", "");
+    stage.hook("90-tell.post-thaw", "");
+    stage.open();
+    stage.outcome_is(Outcome::Aborted);
+    // The orchestrator lives and knows what was started; a thaw comes only after a freeze was begun.
+    assert_eq!(stage.thaw_owed(&["10-db"]), done());
+    stage.the_scripts_did(&["90-tell.post-thaw thaw", "10-db thaw"]);
+    assert_eq!(stage.thaw(), done());
+    stage.the_scripts_did(&[]);
+}
+
+#[test]
+fn a_thaw_after_a_restart_of_the_daemon_runs_what_the_record_names_and_nothing_else() {
     let Some(mut stage) = Stage::new() else { return };
     stage.hook("10-db", "");
     stage.hook("90-tell.post-thaw", "");
     stage.open();
+    stage.outcome_is(Outcome::Recovered);
+    assert_eq!(stage.thaw_owed(&["10-db"]), done());
+    stage.the_scripts_did(&["10-db thaw"]);
+}
+
+#[test]
+fn an_orphaned_process_pays_what_it_owes_and_strikes_it_off_the_record() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.hook("10-db", "");
+    // What the record still says while the thaw of the highest number runs, and while that of the lowest does.
+    stage.hook("90-late", "[ $1 = freeze ] || cp $GROUND/owed $GROUND/owed-before");
+    stage.hook("50-mid", "[ $1 = freeze ] || cp $GROUND/owed $GROUND/owed-between");
+    let record = r#"{"cycle":"cycle-7","boot":"b","hooks":["10-db","50-mid","90-late","95-never-started"]}"#;
+    std::fs::write(stage.path("owed"), record).unwrap();
+    stage.open();
+    assert_eq!(stage.freeze(), done());
+    stage.host.hang_up();
+    assert!(stage.host.ended(Monotonic::now() + SOON).is_some_and(|status| status.success()));
+    stage.the_scripts_did(&[
+        "10-db freeze",
+        "50-mid freeze",
+        "90-late freeze",
+        "90-late thaw",
+        "50-mid thaw",
+        "10-db thaw",
+    ]);
+    assert_eq!(stage.lines("owed-before"), [record]);
+    assert_eq!(stage.lines("owed-between"), [r#"{"boot":"b","cycle":"cycle-7","hooks":["10-db","50-mid"]}"#]);
+    assert_eq!(stage.lines("owed"), [r#"{"boot":"b","cycle":"cycle-7","hooks":[]}"#]);
+}
+
+#[test]
+fn the_record_of_another_cycle_is_left_alone() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.hook("10-db", "");
+    let record = r#"{"cycle":"cycle-6","hooks":["10-db"]}"#;
+    std::fs::write(stage.path("owed"), record).unwrap();
+    stage.open();
+    assert_eq!(stage.freeze(), done());
+    stage.outcome_is(Outcome::Expired);
     assert_eq!(stage.thaw(), done());
-    stage.the_scripts_did(&[]);
+    assert_eq!(stage.lines("owed"), [record]);
 }
 
 #[test]
@@ -167,7 +223,10 @@ fn a_script_that_could_not_even_be_started_fails_the_freeze_and_is_owed_nothing(
         "20-lost freeze did not run: could not be executed: No such file or directory (os error 2) (is the interpreter in its first line there?)"
     );
     assert_eq!(stage.thaw(), done());
-    assert!(!stage.reported().contains(&"20-lost thaw started".to_owned()));
+    let reported = stage.reported();
+    assert!(!reported.contains(&"20-lost thaw started".to_owned()));
+    // Else the orchestrator would go on believing that it owes it a thaw.
+    assert!(reported.contains(&"20-lost thaw ended".to_owned()));
     stage.the_scripts_did(&["10-ok freeze", "10-ok thaw"]);
 }
 

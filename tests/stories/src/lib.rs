@@ -17,6 +17,7 @@ pub use writers::{Writer, Writers};
 
 pub use hv_vss_platform::clock::Monotonic;
 pub use hv_vss_platform::mounts::{FsId, Mount};
+pub use hv_vss_sim::ground::missing;
 pub use hv_vss_sim::{Answered, Event, Fault, Host, Kind, Moment, Sent, Switches, ic};
 pub use nix::sys::signal::Signal;
 

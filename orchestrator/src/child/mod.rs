@@ -5,6 +5,7 @@ mod attend;
 mod spawn;
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -23,6 +24,8 @@ pub struct Launch {
     pub file: PathBuf,
     /// The plugin's name in the configuration and in sentences.
     pub name: String,
+    /// More options for the plugin host.
+    pub options: Vec<OsString>,
 }
 
 /// What a host tells without being asked.

@@ -59,7 +59,13 @@ pub fn start(launch: &Launch, told: impl Fn(Said) + 'static) -> Result<Handle, S
     let number = theirs.as_raw_fd();
 
     let mut command = Command::new(&launch.program);
-    command.arg("serve").arg(&launch.file).env_clear().env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin").current_dir("/");
+    command
+        .arg("serve")
+        .arg(&launch.file)
+        .args(&launch.options)
+        .env_clear()
+        .env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin")
+        .current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: between fork and exec only async-signal-safe calls are made: dup2 and fcntl through `put_socket_in_place`.
     unsafe { command.pre_exec(move || put_socket_in_place(number)) };

@@ -21,6 +21,8 @@ use span::Span;
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Where it was read from.
+    pub origin: (PathBuf, Presence),
     /// The device node to serve.
     pub node: PathBuf,
     /// A file to read the mount table from, in place of the kernel's: for tests.
@@ -64,6 +66,10 @@ pub struct PluginConfig {
     pub number: Option<u8>,
     /// `false`: a backup goes on without it if it can't be used.
     pub required: Option<bool>,
+    /// `true`: its thaw hooks are run when the machine was started from a backup of itself.
+    pub run_after_restore: Option<bool>,
+    /// Limits of its process, as options of the plugin host: `memory`, `descriptors`, `core`.
+    pub process_limits: Vec<(String, String)>,
     /// What is the plugin's own.
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
@@ -174,7 +180,9 @@ impl Config {
             }
             Err(error) => return Err(ConfigError::Unreadable(path.into(), error)),
         };
-        Self::parse(path, &text)
+        let mut config = Self::parse(path, &text)?;
+        config.origin.1 = presence;
+        Ok(config)
     }
 
     /// Reads a configuration from text; `path` is for the error's sentence.
@@ -184,7 +192,7 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let written: Written =
             toml::from_str(text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))?;
-        written.complete().map_err(|sentence| ConfigError::Senseless(path.into(), sentence))
+        written.complete(path).map_err(|sentence| ConfigError::Senseless(path.into(), sentence))
     }
 
     /// What is said of this plugin; `-` and `_` in its name are alike.
@@ -205,7 +213,7 @@ pub enum Presence {
 }
 
 impl Written {
-    fn complete(self) -> Result<Config, String> {
+    fn complete(self, path: &Path) -> Result<Config, String> {
         let time = self.time;
         let limits = Limits {
             limit: time.limit.map_or(BASE_LIMIT, Span::get),
@@ -226,6 +234,7 @@ impl Written {
         }
         let exempt = |one: Exempt| Exemption { fstype: one.fstype, mount: one.mount, reason: one.reason };
         Ok(Config {
+            origin: (path.into(), Presence::Required),
             node: self.device.node,
             mount_table: self.device.mount_table,
             limits,
@@ -244,14 +253,25 @@ impl PluginConfig {
             Some(toml::Value::Boolean(value)) => Ok(Some(value)),
             Some(other) => Err(format!("{key} = {other} is neither true nor false")),
         };
-        let (enabled, required) = (flag("enabled")?, flag("required")?);
+        let (enabled, required, run_after_restore) = (flag("enabled")?, flag("required")?, flag("run_after_restore")?);
         let number = match table.remove("number") {
             None => None,
             Some(toml::Value::Integer(number @ 0..=99)) => u8::try_from(number).ok(),
             Some(other) => return Err(format!("number = {other} is not a number from 0 to 99")),
         };
+        let mut process_limits = Vec::new();
+        for key in ["memory", "descriptors", "core"] {
+            match table.remove(key) {
+                None => {}
+                Some(toml::Value::String(value)) => process_limits.push((key.to_owned(), value)),
+                Some(toml::Value::Integer(value)) => process_limits.push((key.to_owned(), value.to_string())),
+                Some(other) => return Err(format!("{key} = {other} is neither a number nor a size such as \"512M\"")),
+            }
+        }
         match serde_json::to_value(table) {
-            Ok(serde_json::Value::Object(settings)) => Ok(Self { enabled, number, required, settings }),
+            Ok(serde_json::Value::Object(settings)) => {
+                Ok(Self { enabled, number, required, run_after_restore, process_limits, settings })
+            }
             Ok(_) | Err(_) => {
                 Err("has a value that can't be handed to a plugin: use text, numbers, true, false, lists and tables"
                     .to_owned())

@@ -16,8 +16,11 @@ use tracing::Level;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::config::{Config, ConfigError, Presence};
+use crate::control::server;
 use crate::engine::{Engine, Event, Order};
+use crate::history;
 use crate::journal::{Destination, Journal, Sink};
+use crate::scribe::Scribe;
 
 pub use options::Options;
 pub use pid_file::{PidFile, PidFileError};
@@ -115,7 +118,19 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
         Driver::Base => "the driver in base",
         Driver::Ours => "hv_vss_broker",
     };
-    let engine = Engine::new(config, journal, device, (sender, events));
+    if let Err(why) = history::make_directory(&config.paths.state) {
+        tracing::warn!("{why}; history and what a freeze owes are kept in memory only");
+    }
+    match server::listen(&config.paths.control) {
+        Ok(listener) => drop(tokio::task::spawn_local(server::serve(listener, sender.clone()))),
+        Err(error) => tracing::error!(
+            "can't listen at {}, so vssctl can't reach this daemon: {error}",
+            config.paths.control.display()
+        ),
+    }
+    let scribe = Scribe::start().map_err(|error| StartError::System("start the thread that writes", error))?;
+    let control = config.paths.control.clone();
+    let engine = Engine::new(config, journal, device, scribe, (sender, events));
     engine
         .serve(|with| {
             // What is not in memory by now may lie on a filesystem that we are about to freeze.
@@ -125,6 +140,8 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
             tracing::info!("ready: {driver} at {with}");
         })
         .await;
+    // One that a restarted daemon has replaced meanwhile can't be here: our lock is still held.
+    let _ = std::fs::remove_file(control);
     tracing::info!("ends; nothing is held");
     Ok(())
 }

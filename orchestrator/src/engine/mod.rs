@@ -3,14 +3,18 @@
 //! Everything that could wait (a plugin's answer, a flush, a child's end) is somebody else's task, which sends an event when it is done. What
 //! belongs to an earlier cycle is told by its number and dropped here, so that the state machine never hears of it.
 
+mod control;
 mod explain;
 mod flush;
+mod owed;
 mod perform;
+mod reload;
 mod roster;
 mod steps;
 mod survey;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +22,20 @@ use hv_vss_device::{Device, Driver, Message, Operation};
 use hv_vss_platform::clock::{Monotonic, wall_clock_ns};
 use hv_vss_platform::mounts::Source;
 use hv_vss_wire::{Answer, Level, Phase, Progress};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::child::Said;
 use crate::config::Config;
+use crate::control::{Question, Reply};
 use crate::cycle::{Cycle, HolderId, HostId, Input, Purpose, RequestId, Timer, Why};
 use crate::deadline::{Budget, Limits};
+use crate::history::History;
 use crate::journal::Journal;
-use crate::plan::Plan;
-use crate::record::{CycleResult, Kind, Record, Recorder, StepMark, What};
-use crate::reply::Reply;
+use crate::metrics::Tally;
+use crate::plan::{Plan, Verdict};
+use crate::record::{CycleResult, Kind, Recorder, StepMark, What};
+use crate::reply::Reply as Obligation;
+use crate::scribe::Scribe;
 use explain::Words;
 use roster::Roster;
 use steps::Steps;
@@ -42,7 +50,15 @@ pub enum Event {
     /// A plugin has opened its configuration, or not.
     Opened(HostId, u64, Option<Answer>),
     /// The survey with this number has ended.
-    Surveyed(u64, Result<Plan, Vec<String>>),
+    Surveyed(u64, Box<survey::Findings>),
+    /// What the cycle with this number will owe is written down.
+    Noted(u64),
+    /// An operator asks.
+    Control(Question, oneshot::Sender<Reply>),
+    /// It is time to look after what an earlier daemon left.
+    LookAfterDebts,
+    /// A plugin has let go of what an earlier daemon left, or not.
+    DebtAnswered(HostId, Option<Answer>),
     /// The flush of the cycle with this number is over.
     Flushed(u64),
     /// A holder's call has ended.
@@ -62,11 +78,13 @@ pub enum Order {
     Thaw,
     /// End (SIGTERM, SIGINT).
     Stop,
+    /// Read the configuration again (SIGHUP).
+    Reload,
 }
 
 /// A request of the host that is owed an answer.
 struct Open {
-    reply: Reply,
+    reply: Obligation,
     operation: Operation,
     budget: Budget,
 }
@@ -97,15 +115,26 @@ pub struct Engine {
     inputs: VecDeque<Input>,
     flushed_in_background: Option<Monotonic>,
     log_is_held: bool,
-    rehearsal_hold: Duration,
-    /// The latest cycles, the oldest first.
-    finished: VecDeque<Record>,
+    state_since: Monotonic,
+    rehearsal: Option<RehearsalWish>,
+    /// The operator who asked whether a backup would work, and when.
+    outlook: Option<(oneshot::Sender<Reply>, Monotonic)>,
+    history: History,
+    tally: Tally,
+    scribe: Scribe,
+    /// What an earlier daemon left.
+    debts: Vec<owed::Debt>,
     last_stamp: (String, u32),
     exit: bool,
 }
 
-/// How many cycles are kept in memory.
-const KEPT_RECORDS: usize = 200;
+/// What an operator wants to rehearse.
+struct RehearsalWish {
+    hold_ms: u64,
+    freeze: bool,
+    only: Option<String>,
+    answer: oneshot::Sender<Reply>,
+}
 
 /// What belongs to the cycle in work, or to the last one.
 struct Current {
@@ -118,6 +147,8 @@ struct Current {
     survey: Option<StepMark>,
     flush: Option<StepMark>,
     hold: Option<StepMark>,
+    /// Where it is noted what this cycle owes.
+    noted: Vec<PathBuf>,
     scripts: HashMap<(HostId, String, Phase), StepMark>,
     /// What holders said when they failed.
     sayings: HashMap<HolderId, String>,
@@ -145,6 +176,7 @@ impl Current {
             survey: None,
             flush: None,
             hold: None,
+            noted: Vec::new(),
             scripts: HashMap::new(),
             sayings: HashMap::new(),
             deaths: HashMap::new(),
@@ -154,21 +186,31 @@ impl Current {
     }
 }
 
+impl RehearsalWish {
+    /// Leaves out of the plan what is not to be rehearsed.
+    fn narrow(&self, plan: &mut Plan, roster: &Roster) {
+        if !self.freeze {
+            plan.filesystems.clear();
+        }
+        if self.only.is_some() {
+            plan.apps.retain(|app| roster.name(app.host).replace('-', "_") == "exec_hook");
+        }
+    }
+}
+
 impl Engine {
-    /// An engine for this device. `events` is where the device's thread, signals and operators send what happens.
+    /// An engine for this device. `scribe` writes for it; `events` is where the device's thread, signals and operators send what happens.
     #[must_use]
     pub fn new(
         config: Config,
         journal: Journal,
         device: Arc<Device>,
+        scribe: Scribe,
         (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     ) -> Self {
-        let mut limits = config.limits;
-        // The driver in base has its 15 s in its code; ours tells. The configuration may lower either.
-        if let Some(driver) = hv_vss_platform::driver::time_limit().filter(|_| device.driver() == Driver::Ours) {
-            limits.limit = if config.limit_is_given { limits.limit.min(driver) } else { driver };
-        }
+        let limits = Self::limits_with(&config, &device);
         let roster = Roster::new(&config, sender.clone());
+        let history = History::load(&config.paths.state.join(HISTORY));
         Self {
             config,
             limits,
@@ -190,17 +232,35 @@ impl Engine {
             inputs: VecDeque::new(),
             flushed_in_background: None,
             log_is_held: false,
-            rehearsal_hold: Duration::from_secs(2),
-            finished: VecDeque::new(),
+            state_since: Monotonic::now(),
+            rehearsal: None,
+            outlook: None,
+            history,
+            tally: Tally::default(),
+            scribe,
+            debts: Vec::new(),
             last_stamp: (String::new(), 0),
             exit: false,
         }
     }
 
+    /// The driver in base has its 15 s in its code; ours tells. The configuration may lower either.
+    fn limits_with(config: &Config, device: &Device) -> Limits {
+        let mut limits = config.limits;
+        if let Some(driver) = hv_vss_platform::driver::time_limit().filter(|_| device.driver() == Driver::Ours) {
+            limits.limit = if config.limit_is_given { limits.limit.min(driver) } else { driver };
+        }
+        limits
+    }
+
     /// Starts the plugins and serves until the daemon is to end. `ready` is called once every plugin is ready, or known not to get so.
     pub async fn serve(mut self, ready: impl FnOnce(&str)) {
+        if let Some(damage) = &self.history.damage {
+            tracing::warn!("{damage}");
+        }
         self.roster.look(&self.config);
         self.roster.start_absent();
+        self.find_debts();
         let mut ready = Some(ready);
         while !self.exit {
             if ready.is_some() && !self.roster.is_starting() {
@@ -276,14 +336,18 @@ impl Engine {
                     self.plugin_settled(host);
                 }
             }
-            Event::Surveyed(serial, result) if serial == self.serial => self.surveyed(result),
+            Event::Surveyed(serial, findings) if serial == self.serial => self.surveyed(*findings),
+            Event::Noted(serial) if serial == self.serial => self.input(Input::Noted),
             Event::Flushed(serial) if serial == self.serial => {
                 if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.flush.take()) {
                     recorder.ended(mark, Monotonic::now(), None);
                 }
                 self.input(Input::Flushed);
             }
-            Event::Surveyed(..) | Event::Flushed(_) => {}
+            Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) => {}
+            Event::Control(question, answer) => self.asked_by_operator(question, answer),
+            Event::LookAfterDebts => self.look_after_debts(),
+            Event::DebtAnswered(host, answer) => self.debt_answered(host, answer),
             Event::StepEnded(step, answer) => self.step_ended(step, answer),
             Event::Overdue(step) => {
                 if let Some(holder) = self.steps.holder_of(step) {
@@ -305,14 +369,24 @@ impl Engine {
                     self.roster.start(host);
                 }
             }
-            Event::Operator(Order::Thaw) => {
+            Event::Operator(order) => self.ordered(order),
+        }
+    }
+
+    fn ordered(&mut self, order: Order) {
+        match order {
+            Order::Thaw => {
                 tracing::warn!("an operator wants everything let go ({})", self.cycle.stage_name());
                 self.input(Input::OperatorThaw);
             }
-            Event::Operator(Order::Stop) => {
+            Order::Stop => {
                 tracing::info!("told to stop ({})", self.cycle.stage_name());
                 self.input(Input::Stop);
             }
+            Order::Reload => match self.reload() {
+                Reply::Refused { reason } => tracing::error!("{reason}; the configuration stays as it was"),
+                _ => tracing::info!("the configuration was read again"),
+            },
         }
     }
 
@@ -329,17 +403,21 @@ impl Engine {
             self.thaw = Some(budget);
         }
         self.requests
-            .insert(request, Open { reply: Reply::owed(Arc::clone(&self.device), message), operation, budget });
+            .insert(request, Open { reply: Obligation::owed(Arc::clone(&self.device), message), operation, budget });
         self.input(Input::Host(request, operation));
     }
 
     /// Gives the cycle an input, performs what it says, and goes on with what that leads to at once.
     fn input(&mut self, input: Input) {
         self.inputs.push_back(input);
+        let before = self.cycle.stage_name();
         while let Some(input) = self.inputs.pop_front() {
             for action in self.cycle.handle(input) {
                 self.perform(action);
             }
+        }
+        if self.cycle.stage_name() != before {
+            self.state_since = Monotonic::now();
         }
         if self.log_is_held && !self.filesystem_held() {
             self.log_is_held = false;
@@ -430,6 +508,9 @@ impl Engine {
                     plugin.owed_by = generation.unwrap_or(plugin.generation);
                     plugin.owed.push(script.clone());
                 }
+                (Progress::Planned, Phase::Thaw) if !plugin.planned.contains(&script) => {
+                    plugin.planned.push(script.clone())
+                }
                 (Progress::Ended { .. }, Phase::Thaw) => plugin.owed.retain(|owed| *owed != script),
                 _ => {}
             }
@@ -465,21 +546,26 @@ impl Engine {
         self.config.mount_table.clone().map_or(Source::Kernel, Source::File)
     }
 
-    fn surveyed(&mut self, result: Result<Plan, Vec<String>>) {
-        let failure = result.as_ref().err().map(|reasons| reasons.join("; "));
-        self.survey_step_ended(failure);
-        let shape = match result {
-            Ok(plan) => {
-                let shape = plan.shape();
-                self.current.plan = plan;
-                Some(shape)
-            }
-            Err(reasons) => {
-                self.current.refusals = reasons;
-                None
-            }
-        };
+    fn surveyed(&mut self, findings: survey::Findings) {
         self.survey = Survey::None;
+        if self.tell_outlook(&findings) {
+            return;
+        }
+        self.survey_step_ended((!findings.reasons.is_empty()).then(|| findings.reasons.join("; ")));
+        for judged in &findings.judged {
+            if let Verdict::Veto { .. } = judged.verdict {
+                self.tally.count_veto(&judged.mount.fstype);
+            }
+        }
+        self.current.refusals = findings.reasons;
+        let shape = findings.plan.map(|mut plan| {
+            if let Some(wish) = &self.rehearsal {
+                wish.narrow(&mut plan, &self.roster);
+            }
+            let shape = plan.shape();
+            self.current.plan = plan;
+            shape
+        });
         self.input(Input::Surveyed(shape));
     }
 
@@ -499,5 +585,7 @@ impl Engine {
     }
 }
 
+/// The history's name in the state directory.
+const HISTORY: &str = "history.jsonl";
 const MOST_RESTARTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

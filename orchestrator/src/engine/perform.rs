@@ -13,6 +13,7 @@ use super::{Current, Engine, Event, Survey};
 use crate::cycle::{Action, HostId, Input, Purpose, RequestId, Timer, Why};
 use crate::deadline::Deadline;
 use crate::record::{CycleResult, Recorder, What};
+use crate::scribe::Job;
 
 impl Engine {
     pub(super) fn perform(&mut self, action: Action) {
@@ -21,7 +22,7 @@ impl Engine {
             Action::Rehearsed(verdict, why) => self.rehearsed(verdict, why),
             Action::Survey(purpose) => self.begin_survey(purpose),
             Action::AbandonSurvey => self.abandon_survey(),
-            Action::Note => self.inputs.push_back(Input::Noted),
+            Action::Note => self.note(),
             Action::FlushBeside => self.flush_beside(),
             Action::LastFlush => {
                 let deadline = self.current.budget.map_or(Deadline(Monotonic::now()), |budget| budget.answer);
@@ -61,7 +62,9 @@ impl Engine {
             Timer::ThawAnswer => self.thaw.map_or(now, |budget| self.limits.thaw_answer(&budget).0),
             Timer::Watchdog => now + self.limits.max_frozen,
             Timer::AppsAnyway => now + self.limits.thaw_answer_after,
-            Timer::Hold => now + self.rehearsal_hold,
+            Timer::Hold => {
+                now + std::time::Duration::from_millis(self.rehearsal.as_ref().map_or(0, |wish| wish.hold_ms))
+            }
         };
         self.timers.insert(timer, at);
     }
@@ -108,6 +111,7 @@ impl Engine {
         match result {
             Ok(()) => {}
             Err(AnswerError::TooLate) => {
+                self.tally.counters.late_answers += 1;
                 tracing::error!("the answer to {operation} came too late: the driver had told the host that it failed");
                 self.inputs.push_back(Input::AnswerLate(request));
             }
@@ -144,16 +148,14 @@ impl Engine {
         };
         self.steps.clear();
 
-        self.roster.look(&self.config);
-        let replaced = self.roster.replaced();
-        self.roster.drop_replaced();
+        self.drop_outlook();
+        let replaced = self.prepare_plugins();
         if purpose == Purpose::Freeze && !replaced.is_empty() {
             let names = replaced.join(", ");
             self.current.refusals.push(format!(
                 "plugin {names} was replaced by another file since the last CHECK; it is being started anew, try again"
             ));
         }
-        self.roster.start_absent();
         if self.roster.is_starting() {
             self.survey = Survey::WaitsForPlugins;
         } else {
@@ -161,8 +163,22 @@ impl Engine {
         }
     }
 
+    /// Looks for new, replaced and dead plugins, and starts what does not run. Gives the names of the replaced ones.
+    pub(super) fn prepare_plugins(&mut self) -> Vec<String> {
+        self.roster.look(&self.config);
+        let replaced = self.roster.replaced();
+        self.roster.drop_replaced();
+        self.roster.start_absent();
+        for (_, plugin) in self.roster.each_mut() {
+            plugin.planned.clear();
+            plugin.owed.clear();
+        }
+        replaced
+    }
+
     pub(super) fn ask_everyone(&mut self) {
         let mut reasons = std::mem::take(&mut self.current.refusals);
+        reasons.extend(self.debts_in_the_way());
         reasons.extend(self.roster.unreadable().map(str::to_owned));
         let mut plugins = Vec::new();
         for (host, plugin) in self.roster.each() {
@@ -189,7 +205,7 @@ impl Engine {
         }
         let survey = SurveyTask {
             cycle: self.current.id.clone(),
-            deadline: self.current.budget.map_or(Deadline(Monotonic::now()), |budget| budget.answer),
+            deadline: self.survey_deadline(),
             source: self.mount_source(),
             exemptions: self.config.exemptions.clone(),
             plugins,
@@ -197,10 +213,15 @@ impl Engine {
         };
         let (sender, serial) = (self.sender.clone(), self.serial);
         let task = tokio::task::spawn_local(async move {
-            let result = survey.make().await;
-            let _ = sender.send(Event::Surveyed(serial, result));
+            let findings = survey.make().await;
+            let _ = sender.send(Event::Surveyed(serial, Box::new(findings)));
         });
         self.survey = Survey::Asks(task);
+    }
+
+    fn survey_deadline(&self) -> Deadline {
+        let own = self.limits.budget(Monotonic::now(), self.limits.limit).answer;
+        self.current.budget.filter(|_| self.outlook.is_none()).map_or(own, |budget| budget.answer)
     }
 
     /// Its calls keep their limits: a plugin that still hangs then is killed.
@@ -284,6 +305,7 @@ impl Engine {
                 plugin.owed.clear();
             }
         }
+        self.forget_note();
         self.keep_record();
         // What died while something was held is started only now.
         self.roster.start_absent();
@@ -300,10 +322,10 @@ impl Engine {
             let _ = write!(slow, "{:?} {} {span}; ", step.what, step.name);
         }
         tracing::debug!("cycle {}: {slow}", record.cycle);
-        self.finished.push_back(record);
-        while self.finished.len() > super::KEPT_RECORDS {
-            self.finished.pop_front();
-        }
+        self.tally.count(&record);
+        self.tell_rehearsal(&record);
+        self.history.add(record);
+        self.scribe.write(Job::History(self.config.paths.state.join(super::HISTORY), self.history.clone()));
     }
 
     /// The moment it began, and a letter if that was in the same second as the one before.

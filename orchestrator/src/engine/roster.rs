@@ -13,13 +13,14 @@ use tokio::sync::mpsc;
 use crate::child::{self, Handle, Launch, Said};
 use crate::config::{Config, PluginConfig};
 use crate::cycle::HostId;
-use crate::engine::Event;
+use crate::engine::{Engine, Event};
 
 /// All plugins.
 pub(super) struct Roster {
     plugins: Vec<Plugin>,
     host_program: PathBuf,
     directory: PathBuf,
+    state: PathBuf,
     events: mpsc::UnboundedSender<Event>,
     /// Why the directory can't be read, if it can't.
     unreadable: Option<String>,
@@ -37,6 +38,8 @@ pub(super) struct Plugin {
     loaded: Option<FileId>,
     /// What its current process owes: scripts that were started and not let go. Keeps its order.
     pub(super) owed: Vec<String>,
+    /// Its sub-steps of this cycle that have a thaw.
+    pub(super) planned: Vec<String>,
     /// The process in which they were started.
     pub(super) owed_by: u64,
     pub(super) restarts: u64,
@@ -84,6 +87,10 @@ impl Plugin {
         self.config.required.unwrap_or(true)
     }
 
+    fn enabled(&self) -> bool {
+        self.config.enabled != Some(false)
+    }
+
     pub(super) fn number(&self) -> u8 {
         let own = match &self.state {
             State::Ready(_, about) | State::Starting(_, Some(about)) => about.number,
@@ -114,8 +121,14 @@ impl Plugin {
 
 impl Roster {
     pub(super) fn new(config: &Config, events: mpsc::UnboundedSender<Event>) -> Self {
-        let (host_program, directory) = (config.paths.plugin_host.clone(), config.paths.plugins.clone());
-        Self { plugins: Vec::new(), host_program, directory, events, unreadable: None }
+        Self {
+            plugins: Vec::new(),
+            host_program: config.paths.plugin_host.clone(),
+            directory: config.paths.plugins.clone(),
+            state: config.paths.state.clone(),
+            events,
+            unreadable: None,
+        }
     }
 
     /// Looks at the plugin directory: new files get a place, places whose file is gone are left empty.
@@ -133,7 +146,7 @@ impl Roster {
             .then(|| format!("there is no plugin in {}: install at least ufs.so", self.directory.display()));
         for (name, file) in &found {
             let config = config.plugin(name);
-            if config.enabled == Some(false) || self.plugins.iter().any(|plugin| plugin.name == *name) {
+            if self.plugins.iter().any(|plugin| plugin.name == *name) {
                 continue;
             }
             self.plugins.push(Plugin {
@@ -144,6 +157,7 @@ impl Roster {
                 generation: 0,
                 loaded: None,
                 owed: Vec::new(),
+                planned: Vec::new(),
                 owed_by: 0,
                 restarts: 0,
             });
@@ -153,12 +167,27 @@ impl Roster {
         });
     }
 
+    /// The configuration has changed: plugins whose part of it did are let go, to be started with the new one.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        self.host_program.clone_from(&config.paths.plugin_host);
+        self.directory.clone_from(&config.paths.plugins);
+        for plugin in &mut self.plugins {
+            let now = config.plugin(&plugin.name);
+            if now != plugin.config {
+                plugin.config = now;
+                plugin.state = State::Absent("is being restarted with its new configuration".to_owned());
+                plugin.generation += 1;
+            }
+        }
+    }
+
     pub(super) fn unreadable(&self) -> Option<&str> {
         self.unreadable.as_deref()
     }
 
+    /// The plugins that are not disabled.
     pub(super) fn each(&self) -> impl Iterator<Item = (HostId, &Plugin)> {
-        self.plugins.iter().enumerate().map(|(at, plugin)| (HostId(at), plugin))
+        self.plugins.iter().enumerate().map(|(at, plugin)| (HostId(at), plugin)).filter(|(_, plugin)| plugin.enabled())
     }
 
     pub(super) fn each_mut(&mut self) -> impl Iterator<Item = (HostId, &mut Plugin)> {
@@ -203,7 +232,8 @@ impl Roster {
     /// Starts every plugin that has no process.
     pub(super) fn start_absent(&mut self) {
         for at in 0..self.plugins.len() {
-            if matches!(self.plugins[at].state, State::Absent(_)) && self.plugins[at].file.exists() {
+            let plugin = &self.plugins[at];
+            if matches!(plugin.state, State::Absent(_)) && plugin.enabled() && plugin.file.exists() {
                 self.start(HostId(at));
             }
         }
@@ -215,8 +245,12 @@ impl Roster {
         plugin.generation += 1;
         plugin.restarts += u64::from(plugin.generation > 1);
         plugin.loaded = FileId::of(&plugin.file);
-        let launch =
-            Launch { program: self.host_program.clone(), file: plugin.file.clone(), name: plugin.name.clone() };
+        let mut options = vec!["--owed".into(), Engine::owed_path(&self.state, &plugin.name).into()];
+        for (limit, value) in &plugin.config.process_limits {
+            options.extend([format!("--{limit}").into(), value.into()]);
+        }
+        let (program, file) = (self.host_program.clone(), plugin.file.clone());
+        let launch = Launch { program, file, name: plugin.name.clone(), options };
         let (events, generation) = (self.events.clone(), plugin.generation);
         let told = move |said: Said| drop(events.send(Event::Plugin(host, generation, said)));
         plugin.state = match child::start(&launch, told) {

@@ -6,7 +6,7 @@ use hv_vss_wire::{About, Answer, Call, Outcome, Step};
 use crate::child::{Handle, Pending};
 use crate::cycle::HostId;
 use crate::deadline::Deadline;
-use crate::plan::{App, Exemption, Judging, Plan};
+use crate::plan::{App, Exemption, Judged, Judging, Plan};
 
 /// What a survey works with: a picture of the moment it began.
 pub(super) struct Survey {
@@ -17,6 +17,20 @@ pub(super) struct Survey {
     pub(super) plugins: Vec<Asked>,
     /// Reasons against it that were there before anyone was asked.
     pub(super) reasons: Vec<String>,
+}
+
+/// What a survey found.
+#[derive(Debug)]
+pub struct Findings {
+    /// Every mount with its verdict.
+    pub(super) judged: Vec<Judged>,
+    pub(super) apps: Vec<App>,
+    /// Why a backup would not work, each a sentence; none: it would.
+    pub(super) reasons: Vec<String>,
+    /// What would be frozen, in its order.
+    pub(super) order: Vec<mounts::Mount>,
+    /// The plan, if there is no reason against it.
+    pub(super) plan: Option<Plan>,
 }
 
 /// A plugin that is asked.
@@ -32,10 +46,7 @@ pub(super) struct Asked {
 
 impl Survey {
     /// Asks everyone.
-    ///
-    /// # Errors
-    /// Every reason against a backup, each a sentence.
-    pub(super) async fn make(mut self) -> Result<Plan, Vec<String>> {
+    pub(super) async fn make(mut self) -> Findings {
         self.plugins.sort_by_key(|plugin| plugin.number);
         let checks: Vec<(usize, Pending)> = self
             .plugins
@@ -65,17 +76,18 @@ impl Survey {
         }
         let survives_exit =
             |host| self.plugins.iter().any(|plugin| plugin.host == host && plugin.about.holds_survive_exit);
-        match Plan::make(apps, judged, survives_exit) {
-            Ok(plan) if reasons.is_empty() => Ok(plan),
-            Ok(_) => Err(reasons),
+        let order = crate::plan::freeze_order(&judged);
+        let plan = match Plan::make(apps.clone(), judged.clone(), survives_exit) {
+            Ok(plan) => Some(plan).filter(|_| reasons.is_empty()),
             Err(vetoes) => {
                 reasons.extend(vetoes);
-                Err(reasons)
+                None
             }
-        }
+        };
+        Findings { judged, apps, reasons, order, plan }
     }
 
-    async fn claims(&self, mounts: Vec<mounts::Mount>, reasons: &mut Vec<String>) -> Vec<crate::plan::Judged> {
+    async fn claims(&self, mounts: Vec<mounts::Mount>, reasons: &mut Vec<String>) -> Vec<Judged> {
         let mut judging = Judging::begin(mounts, &self.exemptions);
         for plugin in self.plugins.iter().filter(|plugin| plugin.about.filesystem) {
             let mounts = judging.undecided();

@@ -89,6 +89,12 @@ pub struct Filesystem {
     pub survives_exit: bool,
 }
 
+/// What would be frozen, first to last, whether or not something vetoes.
+#[must_use]
+pub fn freeze_order(judged: &[Judged]) -> Vec<Mount> {
+    order::freeze_order(judged).into_iter().map(|(_, mount)| mount.clone()).collect()
+}
+
 impl Exemption {
     fn covers(&self, mount: &Mount) -> bool {
         self.fstype == mount.fstype && self.mount.as_ref().is_none_or(|on| *on == mount.on)

@@ -1,0 +1,210 @@
+//! What applications are owed across deaths: noted before the first of them is asked, forgotten when all have let go, and seen to at the start
+//! of a daemon whose predecessor died in between.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::{boot, process};
+use hv_vss_wire::owed::{OWED_VERSION, Owed};
+use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
+
+use super::{Engine, Event};
+use crate::cycle::HostId;
+use crate::scribe::Job;
+
+/// How often a daemon looks whether its predecessor's plugin hosts are gone. It has nothing else to wait for: they are not its children.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// What an earlier daemon left behind.
+#[derive(Debug)]
+pub(super) struct Debt {
+    record: Owed,
+    path: PathBuf,
+    stands: Stands,
+}
+
+/// How far an old debt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    /// The process that owes it is still at it.
+    ItsHostLives,
+    /// The plugin is asked to let go.
+    Asked,
+}
+
+impl Engine {
+    /// Where a plugin's record lies.
+    pub(super) fn owed_path(state: &Path, plugin: &str) -> PathBuf {
+        state.join(format!("owed-{plugin}.json"))
+    }
+
+    /// Writes down what this cycle will owe; the cycle goes on when that is done.
+    pub(super) fn note(&mut self) {
+        let boot = boot::id().unwrap_or_default();
+        let mounts = self.current.plan.frozen_mounts();
+        let records = self.current.plan.apps.iter().filter_map(|app| {
+            let plugin = self.roster.get(app.host)?;
+            let (handle, _) = plugin.ready()?;
+            let record = Owed {
+                version: OWED_VERSION,
+                cycle: self.current.id.clone(),
+                boot: boot.clone(),
+                plugin: plugin.name.clone(),
+                pid: handle.pid,
+                process_began: process::start_time(handle.pid),
+                substeps: plugin.planned.clone(),
+                mounts: mounts.clone(),
+            };
+            Some((Self::owed_path(&self.config.paths.state, &plugin.name), record))
+        });
+        let records: Vec<_> = records.collect();
+        self.current.noted = records.iter().map(|(path, _)| path.clone()).collect();
+        let (sender, serial) = (self.sender.clone(), self.serial);
+        let done = Box::new(move || drop(sender.send(Event::Noted(serial))));
+        self.scribe.write(Job::Note { records, done });
+    }
+
+    /// Everything has let go: nothing is owed.
+    pub(super) fn forget_note(&mut self) {
+        let noted = std::mem::take(&mut self.current.noted);
+        if !noted.is_empty() {
+            self.scribe.write(Job::Forget(noted));
+        }
+    }
+
+    /// Finds what an earlier daemon left.
+    pub(super) fn find_debts(&mut self) {
+        let boot = boot::id().unwrap_or_default();
+        let Ok(entries) = std::fs::read_dir(&self.config.paths.state) else { return };
+        let records = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("owed-") && name.ends_with(".json")
+        });
+        for path in records {
+            match Owed::read(&path) {
+                Ok(Some(record)) => self.found_debt(path, record, &boot),
+                Ok(None) => {}
+                Err(error) => tracing::error!(
+                    "can't read {}, which says what an earlier freeze owes: {error}; remove it once all hooks are thawed",
+                    path.display()
+                ),
+            }
+        }
+        self.look_after_debts();
+    }
+
+    fn found_debt(&mut self, path: PathBuf, record: Owed, boot: &str) {
+        let (plugin, cycle) = (&record.plugin, &record.cycle);
+        if record.boot == boot {
+            tracing::warn!("an earlier daemon died in cycle {cycle}; plugin {plugin} still owes a thaw");
+        } else {
+            let runs = self.config.plugin(plugin).run_after_restore == Some(true);
+            let then = if runs { "its thaw hooks are run" } else { "its hooks are not run (run_after_restore)" };
+            tracing::warn!(
+                "this machine was started from the backup of cycle {cycle}, or was reset during or shortly after it; for plugin {plugin}: {then}"
+            );
+            if !runs {
+                self.scribe.write(Job::Forget(vec![path]));
+                return;
+            }
+        }
+        self.debts.push(Debt { record, path, stands: Stands::ItsHostLives });
+    }
+
+    /// Asks the plugins whose old host is gone, and waits for the others.
+    pub(super) fn look_after_debts(&mut self) {
+        let boot = boot::id().unwrap_or_default();
+        let mut waits = false;
+        for at in 0..self.debts.len() {
+            let debt = &self.debts[at];
+            if debt.stands != Stands::ItsHostLives {
+                continue;
+            }
+            let this_boot = debt.record.boot == boot;
+            let lives = this_boot
+                && debt.record.process_began.is_some()
+                && process::start_time(debt.record.pid) == debt.record.process_began;
+            if lives {
+                waits = true;
+                continue;
+            }
+            // It kept the record up to date until its end.
+            match Owed::read(&debt.path) {
+                Ok(Some(left)) => self.debts[at].record = left,
+                Ok(None) => {
+                    self.debt_is_paid(&self.debts[at].record.plugin.clone(), None);
+                    return self.look_after_debts();
+                }
+                Err(_) => {}
+            }
+            let outcome = if this_boot { Outcome::Recovered } else { Outcome::Restored };
+            waits |= !self.ask_for_debt(at, outcome);
+        }
+        if waits {
+            let sender = self.sender.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                let _ = sender.send(Event::LookAfterDebts);
+            });
+        }
+    }
+
+    /// False when the plugin is not ready yet.
+    fn ask_for_debt(&mut self, at: usize, outcome: Outcome) -> bool {
+        let Debt { record, .. } = &self.debts[at];
+        let plugin = self.roster.each().find(|(_, plugin)| plugin.name == record.plugin);
+        let Some((host, handle)) = plugin.and_then(|(host, plugin)| Some((host, plugin.ready()?.0.clone()))) else {
+            return false;
+        };
+        tracing::warn!("cycle {}: plugin {} is told to let go ({outcome:?})", record.cycle, record.plugin);
+        let deadline = Monotonic::now() + self.limits.thaw_limit;
+        let step = Step { cycle: record.cycle.clone(), outcome, deadline, mounts: record.mounts.clone() };
+        let call = Call::Thaw { step, role: Role::Application, owed: record.substeps.clone() };
+        let pending = handle.call(call, Some(deadline));
+        self.debts[at].stands = Stands::Asked;
+        let sender = self.sender.clone();
+        tokio::task::spawn_local(async move {
+            let answer = pending.answer().await;
+            let _ = sender.send(Event::DebtAnswered(host, answer));
+        });
+        true
+    }
+
+    pub(super) fn debt_answered(&mut self, host: HostId, answer: Option<Answer>) {
+        let plugin = self.roster.name(host).to_owned();
+        let trouble = match answer {
+            Some(Answer::Done { .. }) => None,
+            Some(Answer::Refused { reason } | Answer::Broken { reason }) => Some(reason),
+            None => Some("its process ended".to_owned()),
+        };
+        self.debt_is_paid(&plugin, trouble);
+    }
+
+    fn debt_is_paid(&mut self, plugin: &str, trouble: Option<String>) {
+        let Some(at) = self.debts.iter().position(|debt| debt.record.plugin == plugin) else { return };
+        let debt = self.debts.remove(at);
+        match trouble {
+            None => {
+                tracing::info!("cycle {}: plugin {plugin} has let go of what an earlier daemon left", debt.record.cycle)
+            }
+            Some(why) => tracing::error!(
+                "cycle {}: plugin {plugin} did not let go of what an earlier daemon left: {why}; see to {} by hand",
+                debt.record.cycle,
+                debt.record.substeps.join(", ")
+            ),
+        }
+        self.scribe.write(Job::Forget(vec![debt.path]));
+    }
+
+    /// Why no freeze may begin yet.
+    pub(super) fn debts_in_the_way(&self) -> Vec<String> {
+        let sentence = |debt: &Debt| {
+            format!(
+                "plugin {} is still letting go of what cycle {} of an earlier daemon left; try again shortly",
+                debt.record.plugin, debt.record.cycle
+            )
+        };
+        self.debts.iter().map(sentence).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! The history: the latest cycles, one JSON line each, in a file that is replaced as a whole. What can't be read is skipped and said; what can't
+//! be written stays in memory.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::record::{RECORD_VERSION, Record};
+
+/// How many cycles are kept. A host that CHECKs before each of a day's backups fills it in some months.
+pub const KEPT: usize = 500;
+/// A history longer than this was not written by us.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The latest cycles, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    records: VecDeque<Record>,
+    /// What could not be read, as a sentence.
+    pub damage: Option<String>,
+}
+
+impl History {
+    /// Reads the file; one that is not there is an empty one.
+    #[must_use]
+    pub fn load(path: &Path) -> Self {
+        match read(path) {
+            Ok(text) => Self::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => {
+                Self { damage: Some(format!("can't read the history {}: {error}", path.display())), ..Self::default() }
+            }
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut history = Self::default();
+        let mut skipped = Vec::new();
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            match serde_json::from_str::<Record>(line) {
+                Ok(record) if record.version <= RECORD_VERSION => history.add(record),
+                Ok(_) | Err(_) => skipped.push(at + 1),
+            }
+        }
+        if !skipped.is_empty() {
+            let lines: Vec<String> = skipped.iter().take(5).map(usize::to_string).collect();
+            let more = if skipped.len() > 5 { " and others" } else { "" };
+            history.damage = Some(format!(
+                "{} damaged lines of the history were skipped: {}{more}",
+                skipped.len(),
+                lines.join(", ")
+            ));
+        }
+        history
+    }
+
+    /// Adds the latest cycle; the oldest beyond [`KEPT`] is forgotten.
+    pub fn add(&mut self, record: Record) {
+        self.records.push_back(record);
+        while self.records.len() > KEPT {
+            self.records.pop_front();
+        }
+    }
+
+    /// The cycles, the oldest first.
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> + ExactSizeIterator {
+        self.records.iter()
+    }
+
+    /// Replaces the file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the directory can't be made or written.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let mut text = Vec::new();
+        for record in &self.records {
+            serde_json::to_writer(&mut text, record)?;
+            text.push(b'\n');
+        }
+        let beside = path.with_extension("new");
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&text)?;
+        drop(file);
+        fs::rename(&beside, path)
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let length = fs::metadata(path)?.len();
+    if length > MAX_BYTES {
+        return Err(io::Error::other(format!("it has {length} bytes, more than we ever write; it is left alone")));
+    }
+    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+}
+
+/// Makes the state directory, if it is not there yet.
+///
+/// # Errors
+/// A sentence; a file in its place is one.
+pub fn make_directory(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().recursive(true).mode(0o755).create(path) {
+        Ok(()) => Ok(()),
+        Err(error) if path.exists() && !path.is_dir() => {
+            Err(format!("{} is not a directory ({error}); move it away", path.display()))
+        }
+        Err(error) => Err(format!("can't make the directory {}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{CycleResult, Kind, Recorder};
+    use hv_vss_platform::clock::Monotonic;
+
+    fn record(cycle: &str) -> Record {
+        let zero = Monotonic::from_ns(0);
+        let mut recorder = Recorder::begin(cycle.to_owned(), Kind::Backup, 0, zero, zero);
+        recorder.concluded(CycleResult::Ok, "done");
+        recorder.finish()
+    }
+
+    fn place(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("hv_vss-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_and_no_more_than_is_kept() {
+        let path = place("history");
+        let mut history = History::default();
+        for at in 0..KEPT + 3 {
+            history.add(record(&at.to_string()));
+        }
+        history.save(&path).unwrap();
+        let loaded = History::load(&path);
+        assert_eq!(loaded.records().len(), KEPT);
+        assert_eq!(loaded.records().next().unwrap().cycle, "3");
+        assert_eq!(loaded.damage, None);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_line_is_skipped_and_said_and_the_others_are_kept() {
+        let good = serde_json::to_string(&record("a")).unwrap();
+        let history = History::parse(&format!("{good}\n{{\"version\":1,\"cyc\n{good}\n"));
+        assert_eq!(history.records().len(), 2);
+        assert!(history.damage.unwrap().contains("skipped: 2"));
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_state_directory_is_named_and_a_directory_is_fine() {
+        let path = place("state");
+        fs::write(&path, b"x").unwrap();
+        assert!(make_directory(&path).unwrap_err().contains("is not a directory"));
+        fs::remove_file(&path).unwrap();
+        make_directory(&path).unwrap();
+        make_directory(&path).unwrap();
+        fs::remove_dir(&path).unwrap();
+    }
+}

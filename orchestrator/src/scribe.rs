@@ -1,0 +1,123 @@
+//! The one thread that writes to disks. A disk may stall, and the engine must not: so writing is a queue of jobs, done in their order.
+//!
+//! Nothing is written while filesystems are held: the note of what will be owed is the last job before a freeze, and the freeze begins when that
+//! is done, so the queue is empty by then; the next job comes after the thaw.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+
+use hv_vss_wire::owed::{self, Owed};
+
+use crate::history::History;
+
+/// What can be written.
+pub enum Job {
+    /// What will be owed. `done` is called when it is in place, or can't be put there.
+    Note {
+        /// Each record with its place.
+        records: Vec<(PathBuf, Owed)>,
+        /// Called afterwards.
+        done: Done,
+    },
+    /// These are no longer owed.
+    Forget(Vec<PathBuf>),
+    /// The history, and where it lies.
+    History(PathBuf, History),
+    /// A file that others read, replaced as a whole.
+    Publish(PathBuf, String),
+}
+
+/// Called from the writing thread.
+pub type Done = Box<dyn FnOnce() + Send>;
+
+/// The queue of jobs.
+#[derive(Debug)]
+pub struct Scribe {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Writing files takes little.
+const STACK: usize = 128 << 10;
+
+impl Scribe {
+    /// Starts the thread. It ends when this is dropped and the queue is done.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start() -> std::io::Result<Self> {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        thread::Builder::new().name("vss-write".into()).stack_size(STACK).spawn(move || {
+            let mut warned = Warned::default();
+            for job in todo {
+                perform(job, &mut warned);
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Adds a job.
+    pub fn write(&self, job: Job) {
+        // The thread lives as long as the queue.
+        let _ = self.jobs.send(job);
+    }
+}
+
+/// A disk that can't be written is said once, until it can be again.
+#[derive(Default)]
+struct Warned {
+    owed: bool,
+    history: bool,
+    publish: bool,
+}
+
+fn perform(job: Job, warned: &mut Warned) {
+    match job {
+        Job::Note { records, done } => {
+            for (path, record) in records {
+                let written = record.write(&path);
+                said_once(&mut warned.owed, written, |error| {
+                    format!(
+                        "can't note in {} what a freeze will owe: {error}; should this daemon die in a freeze, some hooks may not be run",
+                        path.display()
+                    )
+                });
+            }
+            done();
+        }
+        Job::Forget(paths) => {
+            for path in paths {
+                let forgotten = owed::forget(&path);
+                said_once(&mut warned.owed, forgotten, |error| {
+                    format!(
+                        "can't remove {}: {error}; its hooks will be run once more at the next start",
+                        path.display()
+                    )
+                });
+            }
+        }
+        Job::History(path, history) => {
+            let saved = history.save(&path);
+            said_once(&mut warned.history, saved, |error| {
+                format!("can't write the history {}: {error}; it is kept in memory", path.display())
+            });
+        }
+        Job::Publish(path, text) => {
+            let beside = path.with_extension("new");
+            let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
+            said_once(&mut warned.publish, written, |error| format!("can't write {}: {error}", path.display()));
+        }
+    }
+}
+
+fn said_once<E: fmt::Display>(warned: &mut bool, result: Result<(), E>, sentence: impl FnOnce(E) -> String) {
+    match result {
+        Ok(()) => *warned = false,
+        Err(error) if !*warned => {
+            *warned = true;
+            tracing::warn!("{}", sentence(error));
+        }
+        Err(_) => {}
+    }
+}

@@ -1,0 +1,84 @@
+//! The ABI promise: a plugin compiled for the first ABI loads in this build, and finds every member as it was promised then.
+
+mod stage;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::mounts::Mount;
+use hv_vss_plugin_host::conformance::hosted::Ended;
+use hv_vss_wire::{Answer, Call, Claim, Event, Level, Outcome, Phase, Progress, Role, Step};
+use stage::*;
+
+fn kept() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/abi")
+}
+
+#[track_caller]
+fn goes_through_its_life(file: &Path) {
+    let mut stage = Stage::around(file, &[]);
+    let about = stage.loaded();
+    assert_eq!((about.name.as_str(), about.version.as_str(), about.abi), ("first", "1", 1));
+    assert_eq!(
+        (about.filesystem, about.application, about.holds_survive_exit, about.number),
+        (true, true, true, Some(42))
+    );
+
+    let serde_json::Value::Object(config) = serde_json::json!({"name": "first", "table": {"number": 7}}) else {
+        unreachable!()
+    };
+    assert_eq!(stage.host.call(Call::Open { config: config.clone() }, SOON), done());
+    assert_eq!(stage.check(), done());
+    let read_only = Mount { read_only: true, ..mount("/cd", 2) };
+    let claim = Call::Claim { step: step(), mounts: vec![mount("/data", 1), read_only] };
+    let claims = vec![Claim::Freeze, Claim::Ignore { reason: "it gave no reason".into() }];
+    assert_eq!(stage.host.call(claim, SOON), Ended::Answered(Answer::Done { claims, held: true }));
+
+    for role in [Role::Application, Role::Filesystem] {
+        let expiry = Monotonic::now() + SOON * 6;
+        assert_eq!(stage.host.call(Call::Freeze { step: step(), role, expiry }, SOON), done(), "{role:?}");
+    }
+    for role in [Role::Filesystem, Role::Application] {
+        let thaw = Call::Thaw { step: step(), role, owed: vec![] };
+        assert_eq!(stage.host.call(thaw, SOON), done(), "{role:?}");
+    }
+    let recovered = Step { outcome: Outcome::Recovered, ..step() };
+    let thaw = Call::Thaw { step: recovered, role: Role::Application, owed: vec!["a part".into()] };
+    assert_eq!(stage.host.call(thaw, SOON), done_but_not_held());
+    assert_eq!(stage.host.call(Call::Close, Duration::from_secs(10)), done());
+    assert!(stage.ends_well());
+
+    let said = &stage.host.said;
+    let substep = |progress| Event::Substep { name: "a part".into(), phase: Phase::Freeze, progress };
+    let log = |level, text: &str| Event::Log { level, text: text.into() };
+    for expected in [
+        log(Level::Info, "opened"),
+        substep(Progress::Started),
+        substep(Progress::Ended { failure: Some("it failed".into()) }),
+        log(Level::Debug, "closed"),
+    ] {
+        assert!(said.contains(&expected), "it said {said:?}, without {expected:?}");
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_plugin_compiled_for_the_first_abi_goes_through_its_life_in_this_build() {
+    goes_through_its_life(&kept().join("v1-amd64.so"));
+}
+
+#[test]
+fn its_source_still_compiles_against_this_header_and_does_the_same() {
+    let file = Scratch::new("v1-of-today.so");
+    let compiled = std::process::Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/include"))
+        .arg("-o")
+        .arg(&file.0)
+        .arg(kept().join("v1.c"))
+        .status()
+        .expect("a C compiler, as cc");
+    assert!(compiled.success());
+    goes_through_its_life(&file.0);
+}

@@ -8,9 +8,8 @@
 #ifndef _HV_SNAPSHOT_H_
 #define	_HV_SNAPSHOT_H_
 
-#ifdef _KERNEL
 #include <sys/types.h>
-#else
+#ifndef _KERNEL
 #include <stdint.h>
 #endif
 #ifdef __FreeBSD__

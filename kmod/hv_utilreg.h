@@ -13,15 +13,11 @@
 #define	HV_S_OK				0x00000000U
 #define	HV_E_FAIL			0x80004005U
 #define	HV_ERROR_NOT_SUPPORTED		0x80070032U
-#define	HV_ERROR_MACHINE_LOCKED		0x800704F7U
 
 /* Common header: an 8-byte pipe header comes first and is only echoed. */
-#define	HV_IC_FWVER			8	/* u16 major, u16 minor */
 #define	HV_IC_TYPE			12	/* u16, HV_ICMSGTYPE_* */
-#define	HV_IC_MSGVER			14	/* u16 major, u16 minor */
 #define	HV_IC_DSIZE			18	/* u16, bytes after header */
 #define	HV_IC_STATUS			20	/* u32 */
-#define	HV_IC_XACTID			24	/* u8 */
 #define	HV_IC_FLAGS			25	/* u8, HV_ICMSGHDRFLAG_* */
 #define	HV_IC_HDRSIZE			28
 
@@ -29,7 +25,6 @@
 #define	HV_ICMSGTYPE_VSS		5
 
 #define	HV_ICMSGHDRFLAG_TRANSACTION	1
-#define	HV_ICMSGHDRFLAG_REQUEST		2
 #define	HV_ICMSGHDRFLAG_RESPONSE	4
 
 /* NEGOTIATE: framework versions first, message versions after them. */
@@ -44,14 +39,11 @@
 #define	HV_VSS_FLAGS			36	/* u32 */
 #define	HV_VSS_MSGSIZE			40
 
-#define	VSS_OP_CREATE			0
-#define	VSS_OP_DELETE			1
+/* 0, 1, 4 and 7 (create, delete, complete, auto-recover): not for guests. */
 #define	VSS_OP_HOT_BACKUP		2	/* the guest's CHECK */
 #define	VSS_OP_GET_DM_INFO		3
-#define	VSS_OP_BU_COMPLETE		4
 #define	VSS_OP_FREEZE			5
 #define	VSS_OP_THAW			6
-#define	VSS_OP_AUTO_RECOVER		7
 
 /* Flags of the answer to HOT_BACKUP: the host need not mount the copy. */
 #define	VSS_HBU_NO_AUTO_RECOVERY	5

@@ -14,18 +14,6 @@
  * are sent with the nodes' mutex, which also guards whether they still may be.
  */
 #include <sys/param.h>
-#include <sys/systm.h>
-#include <sys/bus.h>
-#include <sys/callout.h>
-#include <sys/conf.h>
-#include <sys/kernel.h>
-#include <sys/lock.h>
-#include <sys/malloc.h>
-#include <sys/module.h>
-#include <sys/mutex.h>
-#include <sys/sysctl.h>
-#include <sys/taskqueue.h>
-
 #include <dev/hyperv/include/hyperv.h>
 #include <dev/hyperv/include/vmbus.h>
 
@@ -46,18 +34,18 @@ static const struct hyperv_guid hv_vss_guid = { .hv_guid = {
 	0x96, 0xae, 0x3a, 0x6e, 0xba, 0xcb, 0xa4, 0x40 } };
 
 static void
-hv_vss_send(struct vss_softc *vss, uint64_t xactid, uint8_t *msg, size_t len)
+hv_vss_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 {
-	struct hv_vss_softc *sc = (struct hv_vss_softc *)vss;
+	struct hv_vss_softc *sc = arg;
 	int error;
 
-	mtx_assert(&vss->mtx, MA_OWNED);
+	mtx_assert(&sc->vss.mtx, MA_OWNED);
 	if (!sc->chan_open)
 		return;
 	error = vmbus_chan_send(sc->chan, VMBUS_CHANPKT_TYPE_INBAND, 0, msg,
 	    (int)len, xactid);
 	if (error != 0)
-		device_printf(vss->dev, "an answer did not reach the host: "
+		device_printf(sc->vss.dev, "an answer did not reach the host: "
 		    "error %d\n", error);
 }
 
@@ -110,19 +98,14 @@ hv_vss_attach(device_t dev)
 	sc->chan = vmbus_get_channel(dev);
 	sc->buf = malloc(HV_VSS_BUFSIZE, M_HVVSS, M_WAITOK | M_ZERO);
 
-	/* Set before the host can speak: its first message may be at once. */
-	mtx_lock(&sc->vss.mtx);
+	/* Before the host can speak: its first message may come at once. */
 	sc->chan_open = true;
-	mtx_unlock(&sc->vss.mtx);
 	vmbus_chan_set_readbatch(sc->chan, false);
 	error = vmbus_chan_open(sc->chan, HV_VSS_BUFSIZE, HV_VSS_BUFSIZE, NULL,
 	    0, hv_vss_callback, sc);
 	if (error != 0) {
 		device_printf(dev, "can't open the channel: error %d\n",
 		    error);
-		mtx_lock(&sc->vss.mtx);
-		sc->chan_open = false;
-		mtx_unlock(&sc->vss.mtx);
 		vss_detach(&sc->vss);
 		free(sc->buf, M_HVVSS);
 		return (error);
@@ -146,19 +129,11 @@ hv_vss_detach(device_t dev)
 	return (0);
 }
 
-static int
-hv_vss_quiesce(device_t dev)
-{
-	struct hv_vss_softc *sc = device_get_softc(dev);
-
-	return (vss_quiesce(&sc->vss));
-}
-
 static device_method_t hv_vss_methods[] = {
 	DEVMETHOD(device_probe, hv_vss_probe),
 	DEVMETHOD(device_attach, hv_vss_attach),
 	DEVMETHOD(device_detach, hv_vss_detach),
-	DEVMETHOD(device_quiesce, hv_vss_quiesce),
+	DEVMETHOD(device_quiesce, vss_quiesce),
 	DEVMETHOD_END
 };
 

@@ -10,30 +10,33 @@
 #ifndef _HV_VSS_VAR_H_
 #define	_HV_VSS_VAR_H_
 
+#include <sys/param.h>
+#include <sys/systm.h>
+#include <sys/bus.h>
+#include <sys/callout.h>
+#include <sys/conf.h>
+#include <sys/kernel.h>
+#include <sys/lock.h>
+#include <sys/malloc.h>
+#include <sys/module.h>
+#include <sys/mutex.h>
+#include <sys/poll.h>
+#include <sys/selinfo.h>
+#include <sys/sysctl.h>
+#include <sys/taskqueue.h>
+
 #include "vss_core.h"
 
 #define	VSS_DRIVER_NAME		"hvvssb"	/* dev.hvvssb.N */
 
-/* For a person's mistakes; the core allows less, for tests. */
-#define	VSS_LIMIT_LOWEST_MS	1000
-
+#define	VSS_LIMIT_LOWEST_MS	1000	/* the core allows less, for tests */
 #define	VSS_EVENTS_MAX		16	/* devctl events held back, most */
+#define	VSS_EVENT_FAILED	0x80U
 
 struct vss_open;
-struct vss_softc;
-
-/* Sends an answer to the host; under mtx. */
-typedef void vss_send_t(struct vss_softc *sc, uint64_t xactid, uint8_t *msg,
-    size_t len);
-
-struct vss_event {
-	uint32_t	opt;
-	uint32_t	status;
-};
 
 struct vss_softc {
 	device_t		dev;			/* (c) */
-	vss_send_t		*send;			/* (c) */
 	struct cdev		*fs_dev;		/* (c) */
 	struct cdev		*app_dev;		/* (c) */
 	struct sysctl_ctx_list	sysctls;		/* (c) */
@@ -42,17 +45,22 @@ struct vss_softc {
 	struct callout		timer;			/* (m) */
 	struct vss_core		core;			/* (m) */
 	struct vss_open		*opens[VSS_OPENERS_MAX];/* (m) */
-	struct vss_event	events[VSS_EVENTS_MAX];	/* (m) */
+	uint8_t			events[VSS_EVENTS_MAX];	/* (m) opts, or'ed */
 	u_int			event_count;		/* (m) */
+	bool			host_open;		/* (m) test host's node */
 	int			log_level;		/* sysctl's; unlocked */
 };
 
-/* The nodes, over a host that can be sent answers.  An errno. */
-int	vss_attach(struct vss_softc *sc, device_t dev, vss_send_t *send);
+/* Makes the nodes of a host that is sent answers so, under mtx; an errno. */
+int	vss_attach(struct vss_softc *sc, device_t dev,
+	    void (*send)(void *sc, uint64_t xactid, uint8_t *msg, size_t len));
 /* The host is already cut off: no vss_host_msg() is running or will come. */
 void	vss_detach(struct vss_softc *sc);
-/* EBUSY while a node is open. */
-int	vss_quiesce(struct vss_softc *sc);
+/* A node of root's, with the softc in si_drv1; says on the console why not. */
+int	vss_make_node(struct vss_softc *sc, struct cdev **devp,
+	    struct cdevsw *csw, enum vss_node node, int mode, const char *name);
+/* DEVICE_QUIESCE of both hosts, whose softc begins with ours. */
+int	vss_quiesce(device_t dev);
 /* Takes mtx; the buffer is scribbled on. */
 void	vss_host_msg(struct vss_softc *sc, uint8_t *msg, size_t len,
 	    uint64_t xactid);

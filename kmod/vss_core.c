@@ -96,13 +96,6 @@ new_msgid(struct vss_core *c)
 	    (c->next_seq++ & MSGID_SEQ_MASK));
 }
 
-static void
-remember(struct vss_opener *o, uint64_t msgid)
-{
-	o->recent[o->recent_next] = msgid;
-	o->recent_next = (o->recent_next + 1) % VSS_RECENT_IDS;
-}
-
 static int
 has_read(const struct vss_opener *o, uint64_t msgid)
 {
@@ -130,6 +123,20 @@ release_holders(struct vss_core *c)
 	}
 }
 
+/* The host hears how its CHECK, FREEZE or THAW ended. */
+static void
+conclude(struct vss_core *c, const char *what, uint32_t opt, uint64_t msgid,
+    uint64_t xactid, uint8_t *msg, size_t len, uint32_t status)
+{
+	if (opt == HV_VSS_CHECK)
+		vss_ic_set_flags(msg, VSS_HBU_NO_AUTO_RECOVERY);
+	say(c, status == HV_S_OK ? VSS_LOG_INFO : VSS_LOG_ERR, what, -1, opt,
+	    msgid);
+	send_answer(c, xactid, msg, len, status);
+	if (c->ops.done != NULL)
+		c->ops.done(c->arg, opt, msgid, status, VSS_CORE_MAY_HOLD(c));
+}
+
 /* Answers the pending request and withdraws it from all openers. */
 static void
 end_request(struct vss_core *c, uint32_t status)
@@ -140,16 +147,9 @@ end_request(struct vss_core *c, uint32_t status)
 	c->stage = VSS_IDLE;
 	for (int i = 0; i < VSS_OPENERS_MAX; i++)
 		c->openers[i].part = VSS_PART_NONE;
-
-	if (r->opt == HV_VSS_CHECK)
-		vss_ic_set_flags(r->msg, VSS_HBU_NO_AUTO_RECOVERY);
-	say(c, status == HV_S_OK ? VSS_LOG_INFO : VSS_LOG_ERR,
-	    status == HV_S_OK ? "host hears success" : "host hears failure",
-	    -1, r->opt, r->msgid);
-	send_answer(c, r->xactid, r->msg, r->len, status);
-	if (c->ops.done != NULL)
-		c->ops.done(c->arg, r->opt, r->msgid, status,
-		    vss_core_may_hold(c));
+	conclude(c, status == HV_S_OK ? "host hears success" :
+	    "host hears failure", r->opt, r->msgid, r->xactid, r->msg, r->len,
+	    status);
 }
 
 static void
@@ -167,8 +167,6 @@ ask_fs(struct vss_core *c)
 {
 	c->stage = VSS_ASKING_FS;
 	FS(c)->part = VSS_PART_QUEUED;
-	say(c, VSS_LOG_DEBUG, "asked", VSS_FS_OPENER, c->req.opt,
-	    c->req.msgid);
 	c->ops.notify(c->arg, VSS_FS_OPENER);
 }
 
@@ -178,23 +176,14 @@ ask_apps(struct vss_core *c)
 {
 	struct vss_opener *o;
 
-	c->req.apps_asked = 0;
-	FOREACH_APP(o, c) {
-		if (!o->open)
-			continue;
-		o->part = VSS_PART_QUEUED;
-		c->req.apps_asked++;
-	}
-	if (c->req.apps_asked == 0)
-		return (0);
-	c->stage = VSS_ASKING_APPS;
-	FOREACH_APP(o, c) {
-		if (o->part != VSS_PART_QUEUED)
-			continue;
-		say(c, VSS_LOG_DEBUG, "asked", index_of(c, o), c->req.opt,
-		    c->req.msgid);
-		c->ops.notify(c->arg, index_of(c, o));
-	}
+	c->req.apps_asked = (uint32_t)vss_core_openers(c, VSS_NODE_APP);
+	if (c->req.apps_asked != 0)
+		c->stage = VSS_ASKING_APPS;
+	FOREACH_APP(o, c)
+		if (o->open) {
+			o->part = VSS_PART_QUEUED;
+			c->ops.notify(c->arg, index_of(c, o));
+		}
 	return (c->req.apps_asked);
 }
 
@@ -223,8 +212,9 @@ begin(struct vss_core *c, uint32_t opt, const uint8_t *msg, size_t len,
 	r->status = HV_S_OK;
 	r->msgid = new_msgid(c);
 	r->xactid = xactid;
-	r->len = (uint32_t)len;
-	memcpy(r->msg, msg, len);
+	/* All that the format defines fits in; more is not echoed. */
+	r->len = len < sizeof(r->msg) ? (uint32_t)len : sizeof(r->msg);
+	memcpy(r->msg, msg, r->len);
 	say(c, VSS_LOG_INFO, "host asks", -1, opt, r->msgid);
 
 	/* Armed first: whoever is woken may answer before we return. */
@@ -233,42 +223,30 @@ begin(struct vss_core *c, uint32_t opt, const uint8_t *msg, size_t len,
 		ask_fs(c);
 }
 
-/* Fails a request that never began. */
-static void
-refuse(struct vss_core *c, const char *why, uint32_t opt, uint8_t *msg,
-    size_t len, uint64_t xactid)
-{
-	c->counters.refused++;
-	if (opt == HV_VSS_CHECK)
-		vss_ic_set_flags(msg, VSS_HBU_NO_AUTO_RECOVERY);
-	say(c, VSS_LOG_ERR, why, -1, opt, 0);
-	send_answer(c, xactid, msg, len, HV_E_FAIL);
-	if (c->ops.done != NULL)
-		c->ops.done(c->arg, opt, 0, HV_E_FAIL, vss_core_may_hold(c));
-}
-
 static void
 host_request(struct vss_core *c, uint32_t opt, uint8_t *msg, size_t len,
     uint64_t xactid)
 {
+	const char *refused = NULL;
+
 	c->counters.requests++;
-	if (len > VSS_HOST_MSG_MAX) {
-		refuse(c, "refused: message too long", opt, msg, len, xactid);
-	} else if (!FS(c)->open) {
-		refuse(c, "refused: filesystem node is closed", opt, msg, len,
-		    xactid);
-		if (opt == HV_VSS_THAW)
+	if (!FS(c)->open)
+		refused = "refused: filesystem node is closed";
+	else if (c->stage != VSS_IDLE &&
+	    (opt != HV_VSS_THAW || c->req.opt == HV_VSS_THAW))
+		refused = "refused: another request is pending";
+	if (refused != NULL) {
+		c->counters.refused++;
+		conclude(c, refused, opt, 0, xactid, msg, len, HV_E_FAIL);
+		if (opt == HV_VSS_THAW && c->stage == VSS_IDLE)
 			release_holders(c);
-	} else if (c->stage == VSS_IDLE) {
-		begin(c, opt, msg, len, xactid);
-	} else if (opt == HV_VSS_THAW && c->req.opt != HV_VSS_THAW) {
+		return;
+	}
+	if (c->stage != VSS_IDLE) {
 		c->counters.cancelled++;
 		end_request(c, HV_E_FAIL);
-		begin(c, opt, msg, len, xactid);
-	} else {
-		refuse(c, "refused: another request is pending", opt, msg,
-		    len, xactid);
 	}
+	begin(c, opt, msg, len, xactid);
 }
 
 void
@@ -291,13 +269,10 @@ vss_core_host_msg(struct vss_core *c, uint8_t *msg, size_t len,
 
 	switch (kind) {
 	case VSS_IC_CHECK:
-		host_request(c, HV_VSS_CHECK, msg, len, xactid);
-		return;
 	case VSS_IC_FREEZE:
-		host_request(c, HV_VSS_FREEZE, msg, len, xactid);
-		return;
 	case VSS_IC_THAW:
-		host_request(c, HV_VSS_THAW, msg, len, xactid);
+		host_request(c, HV_VSS_CHECK + (kind - VSS_IC_CHECK), msg, len,
+		    xactid);
 		return;
 	case VSS_IC_NEGOTIATE:
 		status = vss_ic_negotiate(msg, len, &c->fw_version,
@@ -326,13 +301,8 @@ vss_core_open(struct vss_core *c, enum vss_node node, int *openerp)
 
 	if (c->detached)
 		return (ENXIO);
-	if (node == VSS_NODE_FS) {
-		o = FS(c);
-		end = o + 1;
-	} else {
-		o = &c->openers[1];
-		end = o + c->max_apps;
-	}
+	o = node == VSS_NODE_FS ? FS(c) : &c->openers[1];
+	end = o + (node == VSS_NODE_FS ? 1 : c->max_apps);
 	while (o < end && o->open)
 		o++;
 	if (o == end)
@@ -340,28 +310,24 @@ vss_core_open(struct vss_core *c, enum vss_node node, int *openerp)
 
 	o->open = 1;		/* all else was cleared by the last close */
 	*openerp = index_of(c, o);
-	say(c, VSS_LOG_DEBUG, "opened", *openerp, HV_VSS_NONE, 0);
 	return (0);
 }
 
 void
 vss_core_close(struct vss_core *c, int opener)
 {
-	struct vss_opener *o;
+	struct vss_opener *o = find_opener(c, opener);
 	int took_part;
 
-	o = find_opener(c, opener);
 	if (o == NULL)
 		return;
 	took_part = o->part != VSS_PART_NONE;
 	memset(o, 0, sizeof(*o));
-	say(c, VSS_LOG_DEBUG, "closed", opener, HV_VSS_NONE, 0);
 	if (c->stage == VSS_IDLE)
 		return;
 	/* The daemon's part may be yet to come, or over: without it, no. */
-	if (opener == VSS_FS_OPENER)
-		finish(c, HV_E_FAIL);
-	else if (took_part && c->req.opt != HV_VSS_THAW)
+	if (opener == VSS_FS_OPENER ||
+	    (took_part && c->req.opt != HV_VSS_THAW))
 		finish(c, HV_E_FAIL);
 	else if (took_part)
 		check_apps(c);
@@ -370,10 +336,9 @@ vss_core_close(struct vss_core *c, int opener)
 int
 vss_core_read(struct vss_core *c, int opener, struct hv_vss_opt_msg *msg)
 {
-	struct vss_opener *o;
+	struct vss_opener *o = find_opener(c, opener);
 
 	memset(msg, 0, sizeof(*msg));
-	o = find_opener(c, opener);
 	if (o == NULL || c->detached)
 		return (ENXIO);
 
@@ -389,7 +354,8 @@ vss_core_read(struct vss_core *c, int opener, struct hv_vss_opt_msg *msg)
 		msg->status = VSS_FAIL;
 		return (0);
 	}
-	remember(o, msg->msgid);
+	o->recent[o->recent_next] = msg->msgid;
+	o->recent_next = (o->recent_next + 1) % VSS_RECENT_IDS;
 	/* An application is let go by hearing of it, the daemon by doing it. */
 	if (msg->opt == HV_VSS_FREEZE)
 		o->holds = 1;
@@ -427,10 +393,9 @@ int
 vss_core_write(struct vss_core *c, int opener,
     const struct hv_vss_opt_msg *msg)
 {
-	struct vss_opener *o;
-	int own;
+	struct vss_opener *o = find_opener(c, opener);
+	int own, yes = msg->status == VSS_SUCCESS;
 
-	o = find_opener(c, opener);
 	if (o == NULL || c->detached)
 		return (ENXIO);
 
@@ -451,8 +416,8 @@ vss_core_write(struct vss_core *c, int opener,
 		    opener, msg->opt, msg->msgid);
 		return (EINVAL);
 	}
-	say(c, VSS_LOG_DEBUG, msg->status == VSS_SUCCESS ? "says done" :
-	    "says no", opener, msg->opt, msg->msgid);
+	say(c, VSS_LOG_DEBUG, yes ? "says done" : "says no", opener, msg->opt,
+	    msg->msgid);
 
 	if (own) {
 		o->own = VSS_PART_NONE;
@@ -460,9 +425,9 @@ vss_core_write(struct vss_core *c, int opener,
 	}
 	o->part = VSS_PART_DONE;
 	if (opener == VSS_FS_OPENER)
-		fs_answered(c, msg->status == VSS_SUCCESS);
+		fs_answered(c, yes);
 	else
-		app_answered(c, msg->status == VSS_SUCCESS);
+		app_answered(c, yes);
 	return (0);
 }
 
@@ -499,7 +464,7 @@ vss_core_timeout(struct vss_core *c)
 		return;
 	c->counters.timeouts++;
 	say(c, VSS_LOG_ERR, c->stage == VSS_ASKING_FS ?
-	    "no answer in time from the filesystem node" :
+	    "no answer in time from the daemon" :
 	    "no answer in time from an application", -1, c->req.opt,
 	    c->req.msgid);
 	finish(c, HV_E_FAIL);
@@ -508,11 +473,9 @@ vss_core_timeout(struct vss_core *c)
 void
 vss_core_set_timeout_ms(struct vss_core *c, uint32_t timeout_ms)
 {
-	if (timeout_ms < VSS_TIMEOUT_LOWEST_MS)
-		timeout_ms = VSS_TIMEOUT_LOWEST_MS;
-	if (timeout_ms > VSS_TIMEOUT_HIGHEST_MS)
-		timeout_ms = VSS_TIMEOUT_HIGHEST_MS;
-	c->timeout_ms = timeout_ms;
+	c->timeout_ms = timeout_ms < VSS_TIMEOUT_LOWEST_MS ?
+	    VSS_TIMEOUT_LOWEST_MS : timeout_ms > VSS_TIMEOUT_HIGHEST_MS ?
+	    VSS_TIMEOUT_HIGHEST_MS : timeout_ms;
 }
 
 void
@@ -548,18 +511,6 @@ vss_core_detach(struct vss_core *c)
 	}
 }
 
-int
-vss_core_fini(struct vss_core *c)
-{
-	if (c->stage != VSS_IDLE)
-		return (EBUSY);
-	for (int i = 0; i < VSS_OPENERS_MAX; i++)
-		if (c->openers[i].open)
-			return (EBUSY);
-	c->detached = 1;
-	return (0);
-}
-
 size_t
 vss_core_size(void)
 {
@@ -578,45 +529,14 @@ vss_core_stage(const struct vss_core *c)
 	return ((enum vss_stage)c->stage);
 }
 
-uint32_t
-vss_core_pending_opt(const struct vss_core *c)
-{
-	return (c->stage == VSS_IDLE ? (uint32_t)HV_VSS_NONE : c->req.opt);
-}
-
-uint32_t
-vss_core_timeout_ms(const struct vss_core *c)
-{
-	return (c->timeout_ms);
-}
-
 int
 vss_core_openers(const struct vss_core *c, enum vss_node node)
 {
-	int count;
+	int count = 0;
 
 	if (node == VSS_NODE_FS)
 		return (c->openers[VSS_FS_OPENER].open);
-	count = 0;
 	for (int i = 1; i < VSS_OPENERS_MAX; i++)
 		count += c->openers[i].open;
 	return (count);
-}
-
-int
-vss_core_is_detached(const struct vss_core *c)
-{
-	return (c->detached);
-}
-
-int
-vss_core_may_hold(const struct vss_core *c)
-{
-	return (c->openers[VSS_FS_OPENER].holds);
-}
-
-void
-vss_core_get_counters(const struct vss_core *c, struct vss_core_counters *out)
-{
-	*out = c->counters;
 }

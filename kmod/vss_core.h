@@ -5,26 +5,17 @@
  * bring a guest to rest: who is asked what, in which order, for how long, and
  * what the host hears.  It is the same file in the FreeBSD module and in the
  * simulator, so it knows no kernel, allocates nothing and has no globals.
- * (Compile vss_core.c together with vss_ic.c.)
+ * (Compile vss_core.c together with vss_ic.c.)  An errno it returns is the
+ * platform's own: ETIMEDOUT is 60 on FreeBSD and 110 on Linux.
  *
  * It never sleeps and has no lock: the caller serialises all calls on one
  * struct vss_core, vss_core_timeout() included.  Callbacks run inside these
- * calls and must not call back into the core, the getters excepted.
- *
- * Where an errno is returned it is the platform's own: ETIMEDOUT is 60 on
- * FreeBSD and 110 on Linux.
+ * calls and must not call back into the core.
  */
 #ifndef _VSS_CORE_H_
 #define	_VSS_CORE_H_
 
-#ifdef _KERNEL
-#include <sys/types.h>
-#else
-#include <stddef.h>
-#include <stdint.h>
-#endif
-
-#include "hv_snapshot.h"
+#include "hv_snapshot.h"	/* and the integer types, kernel or not */
 
 #define	VSS_FS_OPENER		0	/* index of the filesystem node's */
 #define	VSS_APPS_MAX		8	/* applications at once, most */
@@ -65,9 +56,8 @@ struct vss_core_ops {
 	/* From its return on, the armed timer does not fire. */
 	void	(*timer_cancel)(void *arg);
 	/*
-	 * The host has its answer to a CHECK, FREEZE or THAW (opt, HV_VSS_*).
-	 * may_hold is 1 if filesystems may be frozen now, so that nothing that
-	 * could wait for a disk may be started on account of it.
+	 * The host has its answer to opt (HV_VSS_*).  may_hold is 1 if file-
+	 * systems may be frozen now: start nothing that could wait for a disk.
 	 */
 	void	(*done)(void *arg, uint32_t opt, uint64_t msgid,
 		    uint32_t status, int may_hold);
@@ -89,11 +79,7 @@ struct vss_core_counters {
 	uint64_t	driver_thaws;	/* THAWs of our own to applications */
 };
 
-enum vss_stage {
-	VSS_IDLE = 0,
-	VSS_ASKING_APPS,
-	VSS_ASKING_FS
-};
+enum vss_stage { VSS_IDLE = 0, VSS_ASKING_APPS, VSS_ASKING_FS };
 
 /* An opener's part in the request at hand. */
 enum vss_part {
@@ -103,10 +89,7 @@ enum vss_part {
 	VSS_PART_DONE		/* has answered */
 };
 
-/*
- * What follows is private to vss_core.c; it is here so that a softc can embed
- * it.  Others use vss_core_size() and vss_core_align().
- */
+/* Here so that a softc can embed it and C can look; only vss_core.c writes. */
 struct vss_opener {
 	uint8_t		open;
 	uint8_t		part;		/* enum vss_part */
@@ -150,29 +133,22 @@ void	vss_core_init(struct vss_core *c, const struct vss_core_config *config,
 	    const struct vss_core_ops *ops, void *arg);
 
 /*
- * Fails what is pending, wakes everybody; from then on each open and ioctl
- * gets ENXIO and host messages are dropped.  Closing still works.  Idempotent.
+ * Fails what is pending, wakes everybody; from then on open and ioctl get
+ * ENXIO, host messages are dropped, and only closing works.  Idempotent.
  */
 void	vss_core_detach(struct vss_core *c);
-
-/* 0, or EBUSY with a request or an opener left: then go on as before. */
-int	vss_core_fini(struct vss_core *c);
 
 /* Takes effect with the next request; clamped. */
 void	vss_core_set_timeout_ms(struct vss_core *c, uint32_t timeout_ms);
 
 /*
- * A message from the host.  The buffer is the core's to scribble on until it
- * returns.  Each message with a whole header is answered through send exactly
- * once, now or later.
+ * A message from the host, in a buffer that the core may scribble on.  If it
+ * has a whole header it is answered through send exactly once, now or later.
  */
 void	vss_core_host_msg(struct vss_core *c, uint8_t *msg, size_t len,
 	    uint64_t xactid);
 
-/*
- * Opens a node: 0 and the opener's index, EBUSY if its openers are all there
- * are, ENXIO after detach.
- */
+/* 0 and the opener's index; EBUSY: as many as may be; ENXIO: detached. */
 int	vss_core_open(struct vss_core *c, enum vss_node node, int *openerp);
 void	vss_core_close(struct vss_core *c, int opener);
 
@@ -199,13 +175,8 @@ int	vss_core_is_readable(const struct vss_core *c, int opener);
 void	vss_core_timeout(struct vss_core *c);
 
 enum vss_stage	vss_core_stage(const struct vss_core *c);
-uint32_t	vss_core_pending_opt(const struct vss_core *c);
-uint32_t	vss_core_timeout_ms(const struct vss_core *c);
 int		vss_core_openers(const struct vss_core *c, enum vss_node node);
-int		vss_core_is_detached(const struct vss_core *c);
-/* 1 if the fs node's opener may hold filesystems frozen, as in done. */
-int		vss_core_may_hold(const struct vss_core *c);
-void		vss_core_get_counters(const struct vss_core *c,
-		    struct vss_core_counters *out);
+/* The daemon may hold filesystems frozen, as in done. */
+#define	VSS_CORE_MAY_HOLD(c)	((c)->openers[VSS_FS_OPENER].holds != 0)
 
 #endif /* !_VSS_CORE_H_ */

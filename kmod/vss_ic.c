@@ -66,11 +66,11 @@ vss_ic_kind(const uint8_t *msg, size_t len)
 	case VSS_OP_THAW:
 		return (VSS_IC_THAW);
 	case VSS_OP_HOT_BACKUP:
-		/* These two are answered with flags and need the room. */
-		return (len < HV_VSS_MSGSIZE ? VSS_IC_TRUNCATED : VSS_IC_CHECK);
 	case VSS_OP_GET_DM_INFO:
+		/* These two are answered with flags and need the room. */
 		return (len < HV_VSS_MSGSIZE ? VSS_IC_TRUNCATED :
-		    VSS_IC_DM_INFO);
+		    msg[HV_VSS_OPERATION] == VSS_OP_HOT_BACKUP ?
+		    VSS_IC_CHECK : VSS_IC_DM_INFO);
 	default:
 		return (VSS_IC_UNSUPPORTED);
 	}

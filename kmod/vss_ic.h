@@ -7,12 +7,7 @@
 #ifndef _VSS_IC_H_
 #define	_VSS_IC_H_
 
-#ifdef _KERNEL
-#include <sys/types.h>
-#else
-#include <stddef.h>
-#include <stdint.h>
-#endif
+#include "hv_snapshot.h"	/* the integer types, kernel or not */
 
 /* What a message asks for, once its length has been found sufficient. */
 enum vss_ic_kind {
@@ -21,7 +16,7 @@ enum vss_ic_kind {
 	VSS_IC_UNSUPPORTED,	/* another service's, or an unknown operation */
 	VSS_IC_NEGOTIATE,
 	VSS_IC_DM_INFO,
-	VSS_IC_CHECK,
+	VSS_IC_CHECK,		/* these three in the order of HV_VSS_* */
 	VSS_IC_FREEZE,
 	VSS_IC_THAW
 };

@@ -16,22 +16,9 @@
  * Nothing that may sleep is called with it, and it is destroyed last.
  */
 #include <sys/param.h>
-#include <sys/systm.h>
-#include <sys/bus.h>
-#include <sys/callout.h>
-#include <sys/conf.h>
 #include <sys/event.h>
 #include <sys/fcntl.h>
 #include <sys/filio.h>
-#include <sys/kernel.h>
-#include <sys/lock.h>
-#include <sys/malloc.h>
-#include <sys/module.h>
-#include <sys/mutex.h>
-#include <sys/poll.h>
-#include <sys/selinfo.h>
-#include <sys/sysctl.h>
-#include <sys/taskqueue.h>
 #include <sys/time.h>
 
 #include "hv_utilreg.h"
@@ -58,15 +45,6 @@ vss_now_ns(void *arg __unused)
 
 	nanotime(&ts);
 	return ((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
-}
-
-static void
-vss_send_answer(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
-{
-	struct vss_softc *sc = arg;
-
-	mtx_assert(&sc->mtx, MA_OWNED);
-	sc->send(sc, xactid, msg, len);
 }
 
 static void
@@ -109,7 +87,7 @@ vss_timer_cancel(void *arg)
 
 /*
  * Keeps the result for devd(8).  Not of a good FREEZE: devd runs programs,
- * and none can start before the thaw.  The oldest makes room.
+ * and none can start before the thaw.  What finds no room is not told.
  */
 static void
 vss_done(void *arg, uint32_t opt, uint64_t msgid __unused, uint32_t status,
@@ -118,16 +96,11 @@ vss_done(void *arg, uint32_t opt, uint64_t msgid __unused, uint32_t status,
 	struct vss_softc *sc = arg;
 
 	mtx_assert(&sc->mtx, MA_OWNED);
-	if (opt == HV_VSS_FREEZE && status == HV_S_OK)
+	if ((opt == HV_VSS_FREEZE && status == HV_S_OK) ||
+	    sc->event_count == VSS_EVENTS_MAX)
 		return;
-	if (sc->event_count == VSS_EVENTS_MAX) {
-		sc->event_count--;
-		memmove(&sc->events[0], &sc->events[1],
-		    sc->event_count * sizeof(sc->events[0]));
-	}
-	sc->events[sc->event_count].opt = opt;
-	sc->events[sc->event_count].status = status;
-	sc->event_count++;
+	sc->events[sc->event_count++] = (uint8_t)(opt |
+	    (status == HV_S_OK ? 0 : VSS_EVENT_FAILED));
 	taskqueue_enqueue(taskqueue_thread, &sc->event_task);
 }
 
@@ -136,23 +109,19 @@ vss_log(void *arg, int level, const char *what, int opener, uint32_t opt,
     uint64_t msgid)
 {
 	struct vss_softc *sc = arg;
+	char who[32];
 
 	if (level > sc->log_level)
 		return;
-	if (opener < 0)
-		device_printf(sc->dev, "%s: %s (%ju)\n", vss_opt_name(opt),
-		    what, (uintmax_t)msgid);
-	else if (opener == VSS_FS_OPENER)
-		device_printf(sc->dev, "%s: filesystem node: %s (%ju)\n",
-		    vss_opt_name(opt), what, (uintmax_t)msgid);
-	else
-		device_printf(sc->dev, "%s: application %d: %s (%ju)\n",
-		    vss_opt_name(opt), opener, what, (uintmax_t)msgid);
+	if (opener > VSS_FS_OPENER)
+		snprintf(who, sizeof(who), "application %d: ", opener);
+	device_printf(sc->dev, "%s: %s%s (%ju)\n", vss_opt_name(opt),
+	    opener > VSS_FS_OPENER ? who : opener < 0 ? "" : "daemon: ", what,
+	    (uintmax_t)msgid);
 }
 
 static const struct vss_core_ops vss_ops = {
 	.now_ns = vss_now_ns,
-	.send = vss_send_answer,
 	.notify = vss_notify,
 	.timer_arm = vss_timer_arm,
 	.timer_cancel = vss_timer_cancel,
@@ -168,26 +137,22 @@ static void
 vss_event_task(void *arg, int pending __unused)
 {
 	struct vss_softc *sc = arg;
-	struct vss_event events[VSS_EVENTS_MAX];
+	uint8_t events[VSS_EVENTS_MAX];
 	char data[64];
 	u_int count, i;
 
 	mtx_lock(&sc->mtx);
-	if (vss_core_may_hold(&sc->core)) {
-		mtx_unlock(&sc->mtx);
-		return;
-	}
-	count = sc->event_count;
-	memcpy(events, sc->events, count * sizeof(events[0]));
-	sc->event_count = 0;
+	count = VSS_CORE_MAY_HOLD(&sc->core) ? 0 : sc->event_count;
+	memcpy(events, sc->events, count);
+	sc->event_count -= count;
 	mtx_unlock(&sc->mtx);
 
 	for (i = 0; i < count; i++) {
 		snprintf(data, sizeof(data), "device=%s result=%s",
 		    device_get_nameunit(sc->dev),
-		    events[i].status == HV_S_OK ? "success" : "failure");
-		devctl_notify("HYPERV", "VSS", vss_opt_name(events[i].opt),
-		    data);
+		    (events[i] & VSS_EVENT_FAILED) ? "failure" : "success");
+		devctl_notify("HYPERV", "VSS",
+		    vss_opt_name(events[i] & ~VSS_EVENT_FAILED), data);
 	}
 }
 
@@ -223,7 +188,7 @@ vss_close(void *arg)
 	vss_core_close(&sc->core, o->opener);
 	sc->opens[o->opener] = NULL;
 	/* With the daemon gone nothing is frozen: tell what was held back. */
-	if (sc->event_count != 0 && !vss_core_is_detached(&sc->core))
+	if (sc->event_count != 0 && !sc->core.detached)
 		taskqueue_enqueue(taskqueue_thread, &sc->event_task);
 	mtx_unlock(&sc->mtx);
 	vss_open_free(o);
@@ -286,12 +251,10 @@ vss_poll(struct cdev *dev __unused, int events, struct thread *td)
 
 	if (devfs_get_cdevpriv((void **)&o) != 0)
 		return (POLLNVAL);
-	revents = 0;
 	mtx_lock(&o->sc->mtx);
+	revents = o->sc->core.detached ? POLLHUP : 0;
 	if (vss_core_is_readable(&o->sc->core, o->opener))
-		revents = events & (POLLIN | POLLRDNORM);
-	if (vss_core_is_detached(&o->sc->core))
-		revents |= POLLHUP;
+		revents |= events & (POLLIN | POLLRDNORM);
 	if (revents == 0)
 		selrecord(td, &o->sel);
 	mtx_unlock(&o->sc->mtx);
@@ -312,7 +275,7 @@ vss_knote_event(struct knote *kn, long hint __unused)
 	struct vss_open *o = kn->kn_hook;
 
 	mtx_assert(&o->sc->mtx, MA_OWNED);
-	if (vss_core_is_detached(&o->sc->core))
+	if (o->sc->core.detached)
 		kn->kn_flags |= EV_EOF;
 	kn->kn_data = vss_core_is_readable(&o->sc->core, o->opener);
 	return (kn->kn_data != 0);
@@ -350,71 +313,70 @@ static struct cdevsw vss_cdevsw = {
 	.d_kqfilter = vss_kqfilter,
 };
 
-static int
-vss_make_node(struct vss_softc *sc, struct cdev **devp, enum vss_node node,
-    int mode, const char *name)
+int
+vss_make_node(struct vss_softc *sc, struct cdev **devp, struct cdevsw *csw,
+    enum vss_node node, int mode, const char *name)
 {
 	struct make_dev_args args;
 	int error;
 
 	make_dev_args_init(&args);
 	args.mda_flags = MAKEDEV_CHECKNAME | MAKEDEV_WAITOK;
-	args.mda_devsw = &vss_cdevsw;
+	args.mda_devsw = csw;
 	args.mda_uid = UID_ROOT;
 	args.mda_gid = GID_WHEEL;
 	args.mda_mode = mode;
 	args.mda_si_drv1 = sc;
 	args.mda_si_drv2 = (void *)(uintptr_t)node;
 	error = make_dev_s(&args, devp, "%s", name);
-	if (error == EEXIST)
-		device_printf(sc->dev, "/dev/%s exists already: the in-base "
-		    "driver is attached; set hint.hvvss.0.disabled=\"1\" in "
-		    "/boot/loader.conf and reboot\n", name);
-	else if (error != 0)
-		device_printf(sc->dev, "can't make /dev/%s: error %d\n", name,
-		    error);
+	if (error != 0)
+		device_printf(sc->dev, "can't make /dev/%s: error %d%s\n",
+		    name, error, error != EEXIST ? "" : ": the in-base driver "
+		    "has it; set hint.hvvss.0.disabled=\"1\" in "
+		    "/boot/loader.conf and reboot");
 	return (error);
 }
 
 int
-vss_attach(struct vss_softc *sc, device_t dev, vss_send_t *send)
+vss_attach(struct vss_softc *sc, device_t dev,
+    void (*send)(void *, uint64_t, uint8_t *, size_t))
 {
-	struct vss_core_config config = { .max_apps = 0 };
+	struct vss_core_config config = { .max_apps = VSS_APPS_MAX };
+	struct vss_core_ops ops = vss_ops;
 	int error, max_apps;
 
 	sc->dev = dev;
-	sc->send = send;
+	ops.send = send;
 	if (resource_int_value(VSS_DRIVER_NAME, device_get_unit(dev),
 	    "max_apps", &max_apps) == 0 && max_apps > 0)
 		config.max_apps = (uint32_t)max_apps;
 	mtx_init(&sc->mtx, "hv_vss", NULL, MTX_DEF);
 	callout_init_mtx(&sc->timer, &sc->mtx, 0);
 	TASK_INIT(&sc->event_task, 0, vss_event_task, sc);
-	vss_core_init(&sc->core, &config, &vss_ops, sc);
+	vss_core_init(&sc->core, &config, &ops, sc);
 	vss_add_sysctls(sc);
 
-	error = vss_make_node(sc, &sc->fs_dev, VSS_NODE_FS, 0600,
+	error = vss_make_node(sc, &sc->fs_dev, &vss_cdevsw, VSS_NODE_FS, 0600,
 	    FS_VSS_DEV_NAME);
 	if (error == 0)
-		error = vss_make_node(sc, &sc->app_dev, VSS_NODE_APP, 0660,
-		    APP_VSS_DEV_NAME);
-	if (error != 0) {
+		error = vss_make_node(sc, &sc->app_dev, &vss_cdevsw,
+		    VSS_NODE_APP, 0660, APP_VSS_DEV_NAME);
+	if (error != 0)
 		vss_detach(sc);
-		return (error);
-	}
-	return (0);
+	return (error);
 }
 
 int
-vss_quiesce(struct vss_softc *sc)
+vss_quiesce(device_t dev)
 {
-	int count;
+	struct vss_softc *sc = device_get_softc(dev);
+	bool open;
 
 	mtx_lock(&sc->mtx);
-	count = vss_core_openers(&sc->core, VSS_NODE_FS) +
-	    vss_core_openers(&sc->core, VSS_NODE_APP);
+	open = sc->host_open || vss_core_openers(&sc->core, VSS_NODE_FS) +
+	    vss_core_openers(&sc->core, VSS_NODE_APP) != 0;
 	mtx_unlock(&sc->mtx);
-	return (count != 0 ? EBUSY : 0);
+	return (open ? EBUSY : 0);
 }
 
 void

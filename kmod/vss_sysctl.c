@@ -4,20 +4,10 @@
  * dev.hvvssb.N: what an administrator can see of the driver and set.  It only
  * looks, but for the time limit, which meets the next request.
  *
- * Locking: each handler takes sc->mtx for as long as it copies and holds it
- * over no call of sysctl's.
+ * Locking: sc->mtx for as long as something is copied or set, over no call of
+ * sysctl's.  Single numbers are read without it, in one load each.
  */
 #include <sys/param.h>
-#include <sys/systm.h>
-#include <sys/bus.h>
-#include <sys/callout.h>
-#include <sys/kernel.h>
-#include <sys/lock.h>
-#include <sys/malloc.h>
-#include <sys/mutex.h>
-#include <sys/sysctl.h>
-#include <sys/taskqueue.h>
-
 #include "hv_vss_var.h"
 
 static const char *const vss_opt_names[HV_VSS_COUNT] = {
@@ -46,8 +36,9 @@ vss_sysctl_state(SYSCTL_HANDLER_ARGS)
 
 	mtx_lock(&sc->mtx);
 	snprintf(text, sizeof(text), "%s: %s; filesystem node %s; "
-	    "applications: %d", vss_opt_name(vss_core_pending_opt(&sc->core)),
-	    stages[vss_core_stage(&sc->core)],
+	    "applications: %d", vss_opt_name(sc->core.stage == VSS_IDLE ?
+	    HV_VSS_NONE : sc->core.req.opt),
+	    stages[sc->core.stage],
 	    vss_core_openers(&sc->core, VSS_NODE_FS) ? "open" : "closed",
 	    vss_core_openers(&sc->core, VSS_NODE_APP));
 	mtx_unlock(&sc->mtx);
@@ -58,12 +49,9 @@ static int
 vss_sysctl_timeout_ms(SYSCTL_HANDLER_ARGS)
 {
 	struct vss_softc *sc = arg1;
-	u_int ms;
+	u_int ms = sc->core.timeout_ms;
 	int error;
 
-	mtx_lock(&sc->mtx);
-	ms = vss_core_timeout_ms(&sc->core);
-	mtx_unlock(&sc->mtx);
 	error = sysctl_handle_int(oidp, &ms, 0, req);
 	if (error != 0 || req->newptr == NULL)
 		return (error);
@@ -73,20 +61,6 @@ vss_sysctl_timeout_ms(SYSCTL_HANDLER_ARGS)
 	vss_core_set_timeout_ms(&sc->core, ms);
 	mtx_unlock(&sc->mtx);
 	return (0);
-}
-
-static int
-vss_sysctl_counter(SYSCTL_HANDLER_ARGS)
-{
-	struct vss_softc *sc = arg1;
-	struct vss_core_counters counters;
-	uint64_t value;
-
-	mtx_lock(&sc->mtx);
-	vss_core_get_counters(&sc->core, &counters);
-	mtx_unlock(&sc->mtx);
-	memcpy(&value, (const char *)&counters + arg2, sizeof(value));
-	return (sysctl_handle_64(oidp, &value, 0, req));
 }
 
 static const struct {
@@ -127,9 +101,8 @@ vss_add_sysctls(struct vss_softc *sc)
 	    CTLFLAG_RWTUN, &sc->log_level, 0,
 	    "0: failures, 1: also requests, 2: each step");
 	for (i = 0; i < nitems(vss_counters); i++)
-		SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO,
-		    vss_counters[i].name,
-		    CTLTYPE_U64 | CTLFLAG_RD | CTLFLAG_MPSAFE, sc,
-		    (intmax_t)vss_counters[i].offset, vss_sysctl_counter, "QU",
-		    vss_counters[i].descr);
+		SYSCTL_ADD_U64(&sc->sysctls, top, OID_AUTO,
+		    vss_counters[i].name, CTLFLAG_RD,
+		    (uint64_t *)((char *)&sc->core.counters +
+		    vss_counters[i].offset), 0, vss_counters[i].descr);
 }

@@ -4,8 +4,7 @@
  * A host for machines without Hyper-V: /dev/hv_vss_testhost, through which a
  * program plays one.  Each write(2) is one raw message to the guest, each
  * read(2) one raw answer; poll(2) says when there is one.  The two nodes
- * behind it are the real ones, so what passes here has gone through the same
- * opens, ioctls and time limits as a backup.
+ * behind it are the real ones.
  *
  * It is off until the tunable hw.hv_vss_broker.testhost is 1, and refuses to
  * attach beside a VMBus channel: whoever may write to this node can freeze
@@ -17,21 +16,7 @@
  * Locking: the nodes' mutex guards the answers too; readers sleep on it.
  */
 #include <sys/param.h>
-#include <sys/systm.h>
-#include <sys/bus.h>
-#include <sys/callout.h>
-#include <sys/conf.h>
 #include <sys/fcntl.h>
-#include <sys/filio.h>
-#include <sys/kernel.h>
-#include <sys/lock.h>
-#include <sys/malloc.h>
-#include <sys/module.h>
-#include <sys/mutex.h>
-#include <sys/poll.h>
-#include <sys/selinfo.h>
-#include <sys/sysctl.h>
-#include <sys/taskqueue.h>
 #include <sys/uio.h>
 
 #include "hv_utilreg.h"
@@ -56,7 +41,6 @@ struct testhost_softc {
 	u_int			owed;			/* (m) incl. count */
 	uint64_t		xactid;			/* (m) last given */
 	uint64_t		opened_at;		/* (m) xactid at open */
-	bool			open;			/* (m) */
 	bool			gone;			/* (m) */
 };
 
@@ -68,13 +52,13 @@ SYSCTL_INT(_hw_hv_vss_broker, OID_AUTO, testhost, CTLFLAG_RDTUN,
 
 /* Room was made sure of when the message was taken. */
 static void
-testhost_send(struct vss_softc *vss, uint64_t xactid, uint8_t *msg, size_t len)
+testhost_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 {
-	struct testhost_softc *sc = (struct testhost_softc *)vss;
+	struct testhost_softc *sc = arg;
 	struct testhost_answer *a;
 
-	mtx_assert(&vss->mtx, MA_OWNED);
-	if (!sc->open || xactid <= sc->opened_at)
+	mtx_assert(&sc->vss.mtx, MA_OWNED);
+	if (!sc->vss.host_open || xactid <= sc->opened_at)
 		return;		/* whoever asked has closed */
 	KASSERT(sc->count < sc->owed, ("an answer nobody asked for"));
 	a = &sc->answers[(sc->first + sc->count) % TESTHOST_ANSWERS];
@@ -91,7 +75,7 @@ testhost_close(void *arg)
 	struct testhost_softc *sc = arg;
 
 	mtx_lock(&sc->vss.mtx);
-	sc->open = false;
+	sc->vss.host_open = false;
 	mtx_unlock(&sc->vss.mtx);
 }
 
@@ -103,18 +87,18 @@ testhost_open(struct cdev *dev, int oflags __unused, int devtype __unused,
 	int error;
 
 	mtx_lock(&sc->vss.mtx);
-	error = sc->gone ? ENXIO : sc->open ? EBUSY : 0;
+	error = sc->gone ? ENXIO : sc->vss.host_open ? EBUSY : 0;
 	if (error == 0) {
-		sc->open = true;
+		sc->vss.host_open = true;
 		sc->opened_at = sc->xactid;
 		sc->first = sc->count = sc->owed = 0;
 	}
 	mtx_unlock(&sc->vss.mtx);
-	if (error != 0)
-		return (error);
-	error = devfs_set_cdevpriv(sc, testhost_close);
-	if (error != 0)
-		testhost_close(sc);
+	if (error == 0) {
+		error = devfs_set_cdevpriv(sc, testhost_close);
+		if (error != 0)
+			testhost_close(sc);
+	}
 	return (error);
 }
 
@@ -135,17 +119,14 @@ testhost_write(struct cdev *dev, struct uio *uio, int ioflag __unused)
 		return (error);
 
 	mtx_lock(&sc->vss.mtx);
-	if (sc->gone || sc->owed == TESTHOST_ANSWERS) {
-		error = sc->gone ? ENXIO : ENOBUFS;
-		mtx_unlock(&sc->vss.mtx);
-		return (error);
-	}
-	if (len >= HV_IC_HDRSIZE)	/* a shorter one gets no answer */
+	error = sc->gone ? ENXIO : sc->owed == TESTHOST_ANSWERS ? ENOBUFS : 0;
+	if (error == 0 && len >= HV_IC_HDRSIZE)	/* else it gets no answer */
 		sc->owed++;
 	xactid = ++sc->xactid;
 	mtx_unlock(&sc->vss.mtx);
-	vss_host_msg(&sc->vss, msg, len, xactid);
-	return (0);
+	if (error == 0)
+		vss_host_msg(&sc->vss, msg, len, xactid);
+	return (error);
 }
 
 static int
@@ -189,20 +170,8 @@ testhost_poll(struct cdev *dev, int events, struct thread *td)
 		revents |= events & (POLLIN | POLLRDNORM);
 	else
 		selrecord(td, &sc->sel);
-	if (sc->gone)
-		revents |= POLLHUP;
 	mtx_unlock(&sc->vss.mtx);
 	return (revents);
-}
-
-static int
-testhost_ioctl(struct cdev *dev __unused, u_long cmd, caddr_t data,
-    int fflag __unused, struct thread *td __unused)
-{
-	/* fcntl(F_SETFL) sends these; the flag comes with each read. */
-	if (cmd == FIONBIO || (cmd == FIOASYNC && *(int *)data == 0))
-		return (0);
-	return (ENOTTY);
 }
 
 static struct cdevsw testhost_cdevsw = {
@@ -212,16 +181,14 @@ static struct cdevsw testhost_cdevsw = {
 	.d_read = testhost_read,
 	.d_write = testhost_write,
 	.d_poll = testhost_poll,
-	.d_ioctl = testhost_ioctl,
 };
 
 static void
 testhost_identify(driver_t *driver, device_t parent)
 {
-	if (testhost_enabled != 1 ||
-	    device_find_child(parent, driver->name, -1) != NULL)
-		return;
-	if (BUS_ADD_CHILD(parent, 0, driver->name, -1) == NULL)
+	if (testhost_enabled == 1 &&
+	    device_find_child(parent, driver->name, -1) == NULL &&
+	    BUS_ADD_CHILD(parent, 0, driver->name, -1) == NULL)
 		device_printf(parent, "can't add the VSS test host\n");
 }
 
@@ -255,7 +222,6 @@ static int
 testhost_attach(device_t dev)
 {
 	struct testhost_softc *sc = device_get_softc(dev);
-	struct make_dev_args args;
 	int error;
 
 	if (vss_hosts != 0) {
@@ -265,17 +231,9 @@ testhost_attach(device_t dev)
 	error = vss_attach(&sc->vss, dev, testhost_send);
 	if (error != 0)
 		return (error);
-	make_dev_args_init(&args);
-	args.mda_flags = MAKEDEV_CHECKNAME | MAKEDEV_WAITOK;
-	args.mda_devsw = &testhost_cdevsw;
-	args.mda_uid = UID_ROOT;
-	args.mda_gid = GID_WHEEL;
-	args.mda_mode = 0600;
-	args.mda_si_drv1 = sc;
-	error = make_dev_s(&args, &sc->dev, TESTHOST_DEV_NAME);
+	error = vss_make_node(&sc->vss, &sc->dev, &testhost_cdevsw, 0, 0600,
+	    TESTHOST_DEV_NAME);
 	if (error != 0) {
-		device_printf(dev, "can't make /dev/" TESTHOST_DEV_NAME
-		    ": error %d\n", error);
 		vss_detach(&sc->vss);
 		return (error);
 	}
@@ -283,24 +241,12 @@ testhost_attach(device_t dev)
 	return (0);
 }
 
-static int
-testhost_quiesce(device_t dev)
-{
-	struct testhost_softc *sc = device_get_softc(dev);
-	bool open;
-
-	mtx_lock(&sc->vss.mtx);
-	open = sc->open;
-	mtx_unlock(&sc->vss.mtx);
-	return (open ? EBUSY : vss_quiesce(&sc->vss));
-}
-
 static device_method_t testhost_methods[] = {
 	DEVMETHOD(device_identify, testhost_identify),
 	DEVMETHOD(device_probe, testhost_probe),
 	DEVMETHOD(device_attach, testhost_attach),
 	DEVMETHOD(device_detach, testhost_detach),
-	DEVMETHOD(device_quiesce, testhost_quiesce),
+	DEVMETHOD(device_quiesce, vss_quiesce),
 	DEVMETHOD_END
 };
 

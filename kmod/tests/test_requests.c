@@ -136,19 +136,20 @@ every_message_is_answered_but_one_without_a_whole_header(void)
 }
 
 static void
-a_request_longer_than_any_real_one_fails_without_being_stored(void)
+a_request_longer_than_any_real_one_is_served_and_echoed_in_part(void)
 {
 	uint8_t m[IC_ROOM];
 
 	a_guest(&w, 0);
 	ic_header(m, 5, sizeof(m));
 	m[28] = IC_FREEZE;
-	host_sends(&w, m, VSS_HOST_MSG_MAX + 1, IC_FREEZE);
-	did(&w, "fail FREEZE");
-	host_sends(&w, m, VSS_HOST_MSG_MAX, IC_FREEZE);
-	says(&w, FS, HV_VSS_FREEZE, OK);
-	did(&w, "arm, wake fs, ok FREEZE");
-	must_equal(w.answer_len, VSS_HOST_MSG_MAX);
+	for (size_t len = VSS_HOST_MSG_MAX - 1; len <= IC_ROOM; len++) {
+		host_sends(&w, m, len, IC_FREEZE);
+		says(&w, FS, HV_VSS_FREEZE, OK);
+		did(&w, "arm, wake fs, ok FREEZE");
+		must_equal(w.answer_len, len < VSS_HOST_MSG_MAX ? len :
+		    VSS_HOST_MSG_MAX);
+	}
 }
 
 static void
@@ -286,9 +287,9 @@ done_says_whether_filesystems_may_be_frozen(void)
 	reads(&w, FS, HV_VSS_FREEZE);
 	time_is_up(&w);
 	must(w.done_status == HV_E_FAIL && w.done_may_hold);
-	must(vss_core_may_hold(&w.core));
+	must(VSS_CORE_MAY_HOLD(&w.core));
 	closes(&w, FS);
-	must(!vss_core_may_hold(&w.core));
+	must(!VSS_CORE_MAY_HOLD(&w.core));
 	host_asks(&w, IC_THAW);
 	must(w.done_opt == HV_VSS_THAW && !w.done_may_hold);
 	must_equal(w.done_status, HV_E_FAIL);
@@ -302,16 +303,16 @@ settings_are_clamped_and_a_new_time_limit_meets_the_next_request(void)
 
 	memset(&w, 0, sizeof(w));
 	vss_core_init(&w.core, &config, &world_ops, &w);
-	must_equal(vss_core_timeout_ms(&w.core), VSS_TIMEOUT_LOWEST_MS);
+	must_equal(w.core.timeout_ms, VSS_TIMEOUT_LOWEST_MS);
 	must_equal(w.core.max_apps, VSS_APPS_MAX);
 	vss_core_set_timeout_ms(&w.core, 0xffffffff);
-	must_equal(vss_core_timeout_ms(&w.core), VSS_TIMEOUT_HIGHEST_MS);
+	must_equal(w.core.timeout_ms, VSS_TIMEOUT_HIGHEST_MS);
 	vss_core_set_timeout_ms(&w.core, 300);
 	opens(&w, VSS_NODE_FS);
 	host_asks(&w, IC_CHECK);
 	must_equal(w.timer_ms, 300);
 	vss_core_init(&w.core, NULL, &world_ops, &w);
-	must_equal(vss_core_timeout_ms(&w.core), 15000);
+	must_equal(w.core.timeout_ms, 15000);
 	must_equal(w.core.max_apps, VSS_APPS_MAX);
 }
 
@@ -319,7 +320,7 @@ static void
 the_counters_add_up_to_what_happened(void)
 {
 	uint8_t m[IC_ROOM] = { 0 };
-	struct vss_core_counters c;
+	const struct vss_core_counters *c = &w.core.counters;
 
 	a_guest(&w, 0);
 	host_negotiates(&w);
@@ -329,14 +330,13 @@ the_counters_add_up_to_what_happened(void)
 	host_asks(&w, IC_THAW);
 	time_is_up(&w);
 	host_asks(&w, 99);
-	vss_core_get_counters(&w.core, &c);
-	must_equal(c.messages, 5);
-	must_equal(c.runts, 1);
-	must_equal(c.requests, 3);
-	must_equal(c.answers, 5);
-	must_equal(c.refused, 1);
-	must_equal(c.cancelled, 1);
-	must_equal(c.timeouts, 1);
+	must_equal(c->messages, 5);
+	must_equal(c->runts, 1);
+	must_equal(c->requests, 3);
+	must_equal(c->answers, 5);
+	must_equal(c->refused, 1);
+	must_equal(c->cancelled, 1);
+	must_equal(c->timeouts, 1);
 }
 
 static int logged[3];
@@ -366,7 +366,7 @@ a_failure_is_logged_as_one_and_a_success_is_not(void)
 	host_asks(&w, IC_CHECK);
 	says(&w, FS, HV_VSS_CHECK, OK);
 	must_equal(logged[VSS_LOG_ERR], 0);
-	must(logged[VSS_LOG_INFO] >= 2 && logged[VSS_LOG_DEBUG] >= 3);
+	must(logged[VSS_LOG_INFO] >= 2 && logged[VSS_LOG_DEBUG] >= 2);
 	host_asks(&w, IC_CHECK);
 	says(&w, FS, HV_VSS_CHECK, NO);
 	must_equal(logged[VSS_LOG_ERR], 1);
@@ -389,7 +389,7 @@ main(void)
 	holds(negotiation_is_answered_at_any_time_even_before_the_first_open);
 	holds(with_the_fs_node_closed_each_request_fails_at_once);
 	holds(every_message_is_answered_but_one_without_a_whole_header);
-	holds(a_request_longer_than_any_real_one_fails_without_being_stored);
+	holds(a_request_longer_than_any_real_one_is_served_and_echoed_in_part);
 	holds(a_second_message_never_overwrites_the_pending_one);
 	holds(a_message_that_arrives_while_busy_is_answered_with_failure);
 	holds(a_thaw_fails_a_pending_check_or_freeze_and_takes_its_place);

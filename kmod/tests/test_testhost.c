@@ -173,8 +173,6 @@ poll_says_when_there_is_an_answer(void)
 	must_equal(kern_poll(host, POLLIN), POLLIN);
 	must_equal(hears(&status), 0);
 	must_equal(kern_poll(host, POLLIN), 0);
-	must_equal(kern_ioctl(host, FIONBIO, &(int){ 1 }), 0);
-	must_equal(kern_ioctl(host, FIOASYNC, &(int){ 1 }), ENOTTY);
 	gone();
 }
 

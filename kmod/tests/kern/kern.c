@@ -451,13 +451,24 @@ sysctl_handle_int(struct sysctl_oid *oid, void *p, intmax_t arg2,
 	return (sysctl_copy(req, p, sizeof(int)));
 }
 
-int
-sysctl_handle_64(struct sysctl_oid *oid, void *p, intmax_t arg2,
+static int
+handle_u64(struct sysctl_oid *oid, void *p, intmax_t arg2,
     struct sysctl_req *req)
 {
 	(void)oid;
 	(void)arg2;
 	return (sysctl_copy(req, p, sizeof(uint64_t)));
+}
+
+struct sysctl_oid *
+SYSCTL_ADD_U64(struct sysctl_ctx_list *ctx, struct sysctl_oid_list *parent,
+    int nbr, const char *name, int access, uint64_t *p, uint64_t val,
+    const char *descr)
+{
+	(void)val;
+	SYSCTL_ADD_PROC(ctx, parent, nbr, name, access | CTLFLAG_MPSAFE, p, 0,
+	    handle_u64, "QU", descr);
+	return (NULL);
 }
 
 static int

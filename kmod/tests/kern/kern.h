@@ -161,13 +161,14 @@ struct sysctl_oid *SYSCTL_ADD_PROC(struct sysctl_ctx_list *,
 struct sysctl_oid *SYSCTL_ADD_INT(struct sysctl_ctx_list *,
 	    struct sysctl_oid_list *, int, const char *, int, int *, int,
 	    const char *);
+struct sysctl_oid *SYSCTL_ADD_U64(struct sysctl_ctx_list *,
+	    struct sysctl_oid_list *, int, const char *, int, uint64_t *,
+	    uint64_t, const char *);
 int	sysctl_ctx_init(struct sysctl_ctx_list *);
 int	sysctl_ctx_free(struct sysctl_ctx_list *);
 int	sysctl_handle_string(struct sysctl_oid *, char *, size_t,
 	    struct sysctl_req *);
 int	sysctl_handle_int(struct sysctl_oid *, void *, intmax_t,
-	    struct sysctl_req *);
-int	sysctl_handle_64(struct sysctl_oid *, void *, intmax_t,
 	    struct sysctl_req *);
 #define	SYSCTL_NODE(parent, nbr, name, access, h, descr)		\
 	int kern_node_##name __unused

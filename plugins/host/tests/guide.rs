@@ -1,0 +1,120 @@
+//! docs/plugin-guide.md, followed to the letter in an empty directory with nothing but the header: what it shows compiles, loads and keeps
+//! every promise, in C and in Rust.
+
+mod stage;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hv_vss_plugin_host::conformance::{Trial, Verdict, run};
+use hv_vss_plugin_host::inspect::in_throwaway_process;
+use stage::*;
+
+/// An empty directory, removed in the end.
+struct Empty(PathBuf);
+
+impl Empty {
+    fn new(name: &str) -> Self {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("guide-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        Self(directory)
+    }
+}
+
+impl Drop for Empty {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The contents of the guide's code block of this language that contains `part`.
+#[track_caller]
+fn block(language: &str, part: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/plugin-guide.md");
+    let guide = fs::read_to_string(&path).expect("the guide");
+    let fence = format!("```{language}\n");
+    let mut blocks = guide.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("```").next());
+    blocks
+        .find(|block| block.contains(part))
+        .unwrap_or_else(|| panic!("the guide has no {language} block with {part}"))
+        .to_owned()
+}
+
+/// The application of the guide: answers `pause` and `resume` on a socket.
+fn queued_listens_on(socket: &Path) {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    std::thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let mut answers = connection.try_clone().expect("a second handle");
+                for line in BufReader::new(connection).lines().map_while(Result::ok) {
+                    let answer = match line.as_str() {
+                        "pause" => "paused\n",
+                        "resume" => "resumed\n",
+                        _ => "what?\n",
+                    };
+                    if answers.write_all(answer.as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[track_caller]
+fn keeps_every_promise(file: &Path, directory: &Path) {
+    let program = Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin"));
+    let inspected = in_throwaway_process(program, file, SOON).expect("the plugin host starts");
+    assert_eq!(inspected.about.map(|about| about.name), Some("queued".into()), "{:?}", inspected.problems);
+
+    let socket = directory.join("queued.sock");
+    queued_listens_on(&socket);
+    let report = run(&Trial {
+        program: program.into(),
+        file: file.into(),
+        options: vec![],
+        config: [("socket".to_owned(), socket.display().to_string().into())].into_iter().collect(),
+        mounts: vec![mount("/data", 1)],
+        freezable: None,
+        patience: SOON,
+    });
+    assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::Kept), "{report}");
+}
+
+#[test]
+fn the_plugin_in_c_is_made_by_the_guides_own_command_and_keeps_every_promise() {
+    let empty = Empty::new("c");
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/include/hv_vss_plugin.h");
+    fs::copy(header, empty.0.join("hv_vss_plugin.h")).expect("the header");
+    fs::write(empty.0.join("queued.c"), block("c", "/* queued.c:")).expect("the source");
+    let command = block("sh", "cc ");
+    let output = Command::new("sh").arg("-ec").arg(&command).current_dir(&empty.0).output().expect("a shell");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{command}: {said}");
+    keeps_every_promise(&empty.0.join("queued.so"), &empty.0);
+}
+
+#[test]
+fn the_plugin_in_rust_is_made_from_the_guides_two_files_and_keeps_every_promise() {
+    let empty = Empty::new("rust");
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api").canonicalize().expect("the SDK");
+    let manifest = block("toml", "name = \"queued\"").replace("../hv_vss/plugins/api", &sdk.display().to_string());
+    // Not part of the workspace that this directory happens to lie in.
+    fs::write(empty.0.join("Cargo.toml"), format!("{manifest}\n[workspace]\n")).expect("the manifest");
+    fs::create_dir_all(empty.0.join("src")).expect("a directory");
+    fs::write(empty.0.join("src/lib.rs"), block("rust", "export_plugin!(Queued)")).expect("the source");
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["build", "--offline", "--quiet", "--target-dir", "target"])
+        .env_remove("CARGO_BUILD_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        .current_dir(&empty.0)
+        .output()
+        .expect("cargo");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    keeps_every_promise(&empty.0.join("target/debug/libqueued.so"), &empty.0);
+}

@@ -108,6 +108,11 @@ impl Guest {
         self.daemon = Some(Daemon::start(&self.stage, arguments));
     }
 
+    /// Starts the daemon from a shell that has a file open for writing on this disk.
+    pub fn daemon_inherits(&mut self, disk: &str) {
+        self.daemon = Some(Daemon::start_with_a_file_open(&self.stage, disk));
+    }
+
     /// The daemon is killed, as by the kernel when memory runs out.
     pub fn daemon_is_killed(&mut self) {
         self.daemon().signal(Signal::SIGKILL);

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,28 +16,55 @@ use crate::stage::Stage;
 /// How long a story waits for something that should come at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often something is looked at that can't be waited for.
+const PACE: Duration = Duration::from_millis(5);
+
 /// A running daemon.
 pub struct Daemon {
     child: Child,
     log: Arc<(Mutex<Vec<String>>, Condvar)>,
+    deaf: Arc<AtomicBool>,
 }
 
 impl Daemon {
     pub(crate) fn start<'a>(stage: &Stage, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         let mut command = Command::new(stage.program("hv_vss_daemon"));
         command.args(["-n", "--log", "stderr", "--config"]).arg(stage.configuration()).args(arguments);
+        Self::run(&mut command)
+    }
+
+    /// With a descriptor that the shell it was started from had open for writing on this disk.
+    pub(crate) fn start_with_a_file_open(stage: &Stage, disk: &str) -> Self {
+        let file = stage.disk_named(disk).on.join("of-the-shell");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "exec 9>>\"$1\" && exec \"$2\" -n --log stderr --config \"$3\"", "sh"]);
+        command.arg(file).arg(stage.program("hv_vss_daemon")).arg(stage.configuration());
+        Self::run(&mut command)
+    }
+
+    fn run(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).current_dir("/");
-        let mut child = process::start(&mut command, Signal::SIGKILL);
+        let mut child = process::start(command, Signal::SIGKILL);
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let (kept, stderr) = (Arc::clone(&log), child.stderr.take().expect("piped"));
+        let deaf = Arc::new(AtomicBool::new(false));
+        let stops_reading = Arc::clone(&deaf);
         // Ends when the last one who has the pipe open is gone.
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                 kept.1.notify_all();
+                while stops_reading.load(Ordering::Relaxed) {
+                    std::thread::sleep(PACE);
+                }
             }
         });
-        Self { child, log }
+        Self { child, log, deaf }
+    }
+
+    /// From now on nobody reads its log; the pipe fills up.
+    pub fn falls_on_deaf_ears(&self) {
+        self.deaf.store(true, Ordering::Relaxed);
     }
 
     /// Its process id.
@@ -113,6 +141,7 @@ fn exit_of(status: ExitStatus) -> Option<i32> {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        self.deaf.store(false, Ordering::Relaxed);
         // Fails only when it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

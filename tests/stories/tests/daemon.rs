@@ -1,0 +1,109 @@
+//! The program itself: how it starts, who may start it twice, what it does when nobody listens or when its parts are replaced.
+
+use std::fs;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use hv_vss_stories::Operation::{Check, Freeze, Thaw};
+use hv_vss_stories::{Guest, Signal, Stage, our_driver};
+
+fn run(guest: &Guest, arguments: &[&str]) -> Output {
+    let mut command = Command::new(guest.stage().daemon_program());
+    let configuration = guest.stage().home().join("hv_vss.toml");
+    command.args(arguments).arg("--config").arg(configuration).output().expect("the daemon's program is there")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+}
+
+our_driver! {
+    fn started_by_hand_it_goes_into_the_background_once_it_is_ready(stage: Stage) {
+        let guest = stage.disk("data").without_a_daemon();
+        let output = run(&guest, &[]);
+        assert!(output.status.success(), "{}", said(&output));
+        guest.host_may(Check);
+        let pid = fs::read_to_string(guest.stage().home().join("run/pid")).unwrap();
+        let pid: i32 = pid.trim().parse().unwrap();
+        guest.process_is_there(pid);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        guest.host_may(Thaw);
+        guest.runs();
+    }
+
+    fn started_by_hand_it_tells_a_mistake_before_it_goes_into_the_background(stage: Stage) {
+        let guest = stage.disk("data").configured("[tiem]").without_writers().without_a_daemon();
+        let output = run(&guest, &[]);
+        assert!(!output.status.success());
+        assert!(said(&output).contains("tiem"), "{}", said(&output));
+    }
+
+    fn its_help_names_every_flag(stage: Stage) {
+        let guest = stage.without_a_daemon();
+        for flag in ["-h", "--help"] {
+            let output = Command::new(guest.stage().daemon_program()).arg(flag).output().unwrap();
+            assert!(output.status.success());
+            for expected in ["-d", "--debug", "-n", "--foreground", "-h", "--help", "--log", "--config"] {
+                assert!(said(&output).contains(expected), "{expected} is missing in: {}", said(&output));
+            }
+        }
+    }
+
+    fn a_node_that_another_program_has_open_is_told_so(stage: Stage) {
+        let mut guest = stage.disk("data").without_writers().without_a_daemon();
+        let mut other = guest.process();
+        other.says("open hv_fsvss_dev rw", "fd 3");
+        guest.daemon_is_started([]);
+        assert_ne!(guest.daemon_ends(), Some(0));
+        guest.daemon().says(&["hv_fsvss_dev", "another"]);
+    }
+
+    fn a_plugin_file_that_was_replaced_fails_a_freeze_and_is_taken_up_by_the_next_check(stage: Stage) {
+        let guest = stage.disk("data").start();
+        guest.host_may(Check);
+        let before = guest.plugin_host("ufs.so");
+        let file = guest.stage().home().join("plugins/ufs.so");
+        let new = guest.stage().scratch("ufs.so.new");
+        fs::copy(&file, &new).unwrap();
+        fs::rename(&new, &file).unwrap();
+        guest.host_may_not(Freeze);
+        guest.daemon().says(&["ufs", "replaced"]);
+        guest.host_may(Check);
+        assert_ne!(guest.plugin_host("ufs.so"), before);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        guest.host_may(Thaw);
+        guest.runs();
+    }
+
+    fn a_log_that_nobody_reads_does_not_stop_it(stage: Stage) {
+        let mut guest = stage.disk("data").hook("50-app", "").without_a_daemon();
+        guest.daemon_is_started(["--debug"]);
+        guest.daemon().says(&["ready:"]);
+        guest.daemon().falls_on_deaf_ears();
+        let start = Instant::now();
+        for _ in 0..60 {
+            guest.host_may(Check);
+            guest.host_may(Freeze);
+            guest.host_may(Thaw);
+            if start.elapsed() > Duration::from_secs(8) {
+                break;
+            }
+        }
+        guest.runs();
+        guest.daemon().signal(Signal::SIGTERM);
+        assert_eq!(guest.daemon_ends(), Some(0));
+    }
+
+    fn a_descriptor_it_inherited_keeps_nothing_from_being_frozen(stage: Stage) {
+        let mut guest = stage.disk("data").without_a_daemon();
+        // As from a shell with `exec 9>>/data/log`.
+        guest.daemon_inherits("data");
+        guest.daemon().says(&["ready:"]);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        guest.host_may(Thaw);
+        guest.runs();
+    }
+}

@@ -1,5 +1,5 @@
-//! docs/plugin-guide.md, followed to the letter in an empty directory with nothing but the header: what it shows compiles, loads and keeps
-//! every promise, in C and in Rust.
+//! docs/plugin-guide.md and hv_vss_plugin(3), followed to the letter in an empty directory with nothing but the header: what they show
+//! compiles, loads and keeps every promise, in C and in Rust; and the manual leaves nothing of the header out.
 
 mod stage;
 
@@ -65,19 +65,25 @@ fn queued_listens_on(socket: &Path) {
     });
 }
 
+/// The guide's plugin, with its application running.
 #[track_caller]
-fn keeps_every_promise(file: &Path, directory: &Path) {
-    let program = Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin"));
-    let inspected = in_throwaway_process(program, file, SOON).expect("the plugin host starts");
-    assert_eq!(inspected.about.map(|about| about.name), Some("queued".into()), "{:?}", inspected.problems);
-
+fn queued_keeps_every_promise(file: &Path, directory: &Path) {
     let socket = directory.join("queued.sock");
     queued_listens_on(&socket);
+    keeps_every_promise(file, "queued", ("socket", &socket.display().to_string()));
+}
+
+#[track_caller]
+fn keeps_every_promise(file: &Path, name: &str, (key, value): (&str, &str)) {
+    let program = Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin"));
+    let inspected = in_throwaway_process(program, file, SOON).expect("the plugin host starts");
+    assert_eq!(inspected.about.map(|about| about.name), Some(name.into()), "{:?}", inspected.problems);
+
     let report = run(&Trial {
         program: program.into(),
         file: file.into(),
         options: vec![],
-        config: [("socket".to_owned(), socket.display().to_string().into())].into_iter().collect(),
+        config: [(key.to_owned(), value.into())].into_iter().collect(),
         mounts: vec![mount("/data", 1)],
         freezable: None,
         patience: SOON,
@@ -95,7 +101,7 @@ fn the_plugin_in_c_is_made_by_the_guides_own_command_and_keeps_every_promise() {
     let output = Command::new("sh").arg("-ec").arg(&command).current_dir(&empty.0).output().expect("a shell");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{command}: {said}");
-    keeps_every_promise(&empty.0.join("queued.so"), &empty.0);
+    queued_keeps_every_promise(&empty.0.join("queued.so"), &empty.0);
 }
 
 #[test]
@@ -116,5 +122,60 @@ fn the_plugin_in_rust_is_made_from_the_guides_two_files_and_keeps_every_promise(
         .expect("cargo");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
-    keeps_every_promise(&empty.0.join("target/debug/libqueued.so"), &empty.0);
+    queued_keeps_every_promise(&empty.0.join("target/debug/libqueued.so"), &empty.0);
+}
+
+fn manual() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../man/hv_vss_plugin.3");
+    fs::read_to_string(path).expect("the manual page")
+}
+
+fn header() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/include/hv_vss_plugin.h")
+}
+
+#[test]
+fn the_manuals_example_compiles_and_keeps_every_promise() {
+    let manual = manual();
+    let example = manual.split(".Sh EXAMPLES").nth(1).expect("examples");
+    let example = example.split(".Bd -literal -offset indent\n").nth(1).and_then(|rest| rest.split(".Ed").next());
+    let empty = Empty::new("manual");
+    fs::copy(header(), empty.0.join("hv_vss_plugin.h")).expect("the header");
+    fs::write(empty.0.join("stop.c"), example.expect("a literal block").replace("\\e", "\\")).expect("the source");
+    let command = manual.lines().find_map(|line| line.strip_prefix(".Dl cc ")).expect("how to compile it");
+    let command = format!("cc -Wall -Wextra -Werror -I. {command}");
+    let output = Command::new("sh").arg("-ec").arg(&command).current_dir(&empty.0).output().expect("a shell");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+
+    let mut server = Command::new("sleep").arg("600").spawn().expect("a server");
+    let pid = server.id().to_string();
+    let result = std::panic::catch_unwind(|| keeps_every_promise(&empty.0.join("stop.so"), "stop", ("pid", &pid)));
+    server.kill().expect("it was ours");
+    server.wait().expect("it has ended");
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn the_manual_names_every_number_and_member_of_the_header() {
+    let (manual, header) = (manual(), fs::read_to_string(header()).expect("the header"));
+    // Outside of comments: the names before " = ", and what ends a declaration.
+    let code = header.lines().filter(|line| !line.trim_start().starts_with(['*', '/']));
+    let mut names = Vec::new();
+    for line in code {
+        let line = line.split("/*").next().unwrap_or_default().trim();
+        if let Some((name, _)) = line.split_once(" = ") {
+            names.push(name);
+        } else if let Some(declared) = line.strip_suffix(';') {
+            let name = declared.rsplit([' ', '\t', '*']).next().unwrap_or_default();
+            names.push(name.split(['[', ')']).next().unwrap_or_default());
+        }
+    }
+    names.retain(|name| name.starts_with("HV_VSS_") || name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+    names.retain(|name| !name.is_empty());
+    assert!(names.len() > 50, "the header was not understood: {names:?}");
+    let words: Vec<_> = manual.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !words.contains(name)).collect();
+    assert!(missing.is_empty(), "the manual does not name {missing:?}");
 }

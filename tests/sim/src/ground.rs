@@ -65,7 +65,7 @@ impl Ground {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
             assert!(std::env::var_os(NO_SKIP).is_none(), "{test} can't be run here: it {reason}");
             // Not through eprintln!, which the test harness would swallow.
-            let _ = writeln!(io::stderr(), "skipped: {test}: {reason}");
+            let _ = io::stderr().write_all(format!("skipped: {test}: {reason}\n").as_bytes());
             return None;
         }
         Some(Self::set_up().unwrap_or_else(|why| panic!("can't set up a place for the test: {why}")))

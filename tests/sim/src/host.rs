@@ -102,14 +102,12 @@ impl Host {
         self.answer_to(sent, PATIENCE)
     }
 
-    /// The versions a Windows Server offers; with the answer to them.
+    /// Offers the versions that a Windows Server offers, and does not wait.
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub fn negotiate(&self) -> Result<Option<Answered>, HostError> {
-        let offer = ic::negotiation(&[(1, 0), (3, 0)], &[(3, 0), (5, 0), (6, 0)], self.next_transaction());
-        let sent = self.send_raw(&offer)?;
-        self.answer_to(sent, PATIENCE)
+    pub fn offer(&self) -> Result<Sent, HostError> {
+        self.send_raw(&ic::negotiation(&[(1, 0), (3, 0)], &[(3, 0), (5, 0), (6, 0)], self.next_transaction()))
     }
 
     /// Sends a VSS request and does not wait.

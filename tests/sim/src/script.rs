@@ -122,7 +122,10 @@ pub fn play(host: &Host, steps: &[Step], mut tell: impl FnMut(&Outcome)) -> Resu
     };
     for step in steps {
         match step {
-            Step::Negotiate => end("negotiate".into(), host.negotiate()?),
+            Step::Negotiate => {
+                let sent = host.offer()?;
+                end("negotiate".into(), host.answer_to(sent, patience)?);
+            }
             Step::Ask(message) => {
                 let (name, sent) = post(host, message)?;
                 end(name, host.answer_to(sent, patience)?);

@@ -1,15 +1,13 @@
 //! The simulated nodes, as a process of the guest sees them: through real open, poll and ioctl calls.
 
-mod process;
-
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::process::{self, Process};
 use hv_vss_sim::ground::{Disk, Ground, write_mount_table};
 use hv_vss_sim::{Event, Fault, Host, Kind, Moment, Served, Setup, Switches, ic, serve};
-use process::Process;
 
 const LIMIT: Duration = Duration::from_millis(300);
 const SHORT: Duration = Duration::from_millis(100);

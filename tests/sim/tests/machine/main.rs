@@ -1,0 +1,5 @@
+//! The simulated machine, tried from outside: its nodes through real system calls, its command as a shell uses it.
+
+mod command;
+mod nodes;
+mod process;

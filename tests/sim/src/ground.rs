@@ -172,7 +172,8 @@ pub fn write_mount_table(path: &Path, mounts: &[Mount]) {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("can't run {command:?}: {error}"));
+    let output =
+        command.output().unwrap_or_else(|error| panic!("can't run {command:?} (packages e2fsprogs, mount): {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} failed: {said}");
 }

@@ -34,6 +34,21 @@ both_drivers! {
         guest.runs();
     }
 
+    fn a_plugin_whose_process_died_while_idle_is_started_anew(stage: Stage) {
+        let guest = stage.disk("data").hook("50-app", "").start();
+        guest.host_may(Check);
+        for plugin in ["ufs.so", "zfs_veto.so", "exec_hook.so"] {
+            let dead = guest.plugin_host_gets(plugin, Signal::SIGKILL);
+            guest.process_is_gone(dead);
+            guest.comes_to_allow_backups();
+            assert_ne!(guest.plugin_host(plugin), dead);
+        }
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        guest.host_may(Thaw);
+        guest.scripts_ran(["50-app freeze", "50-app thaw"]);
+    }
+
     fn a_check_with_a_hook_that_would_be_refused_fails(stage: Stage) {
         let guest = stage.disk("data").file_in_hooks_d("50-app", "#!/bin/sh\n", 0o777).start();
         guest.host_may_not(Check);

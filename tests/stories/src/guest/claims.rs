@@ -64,6 +64,24 @@ impl Guest {
         self.fails(self.host_sends(operation))
     }
 
+    /// Claims that a CHECK succeeds, now or in a moment.
+    ///
+    /// # Panics
+    /// When it goes on failing.
+    #[track_caller]
+    pub fn comes_to_allow_backups(&self) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let answered =
+                self.answer_within(self.host_sends(Operation::Check), PATIENCE).expect("the host hears an answer");
+            if answered.answer.is_ok() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the host goes on hearing a failure");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Claims that every disk can be written to, and that nothing is suspended.
     ///
     /// # Panics

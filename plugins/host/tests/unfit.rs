@@ -110,5 +110,5 @@ fn a_wrong_option_is_a_sentence_on_stderr_before_anything_is_loaded() {
         .unwrap();
     assert_eq!(output.status.code(), Some(64));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("unknown option --memroy: there are --memory, --descriptors and --core"), "{said}");
+    assert!(said.contains("unknown option --memroy: there are --memory, --descriptors, --core and --owed"), "{said}");
 }

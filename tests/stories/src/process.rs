@@ -33,7 +33,7 @@ pub struct Process {
 impl Process {
     pub(crate) fn start(dev: &Path) -> Self {
         let mut command = Command::new(built("hv-vss-sim-process"));
-        command.current_dir(dev).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.current_dir(dev).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = start(&mut command, Signal::SIGKILL);
         let orders = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped"));

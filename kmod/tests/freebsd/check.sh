@@ -78,3 +78,9 @@ sed -n '/^#include <sys.types.h>/,/^\.Ed/p' "$kmod/hv_vss.4" |
 "$zig" cc -target x86_64-freebsd.14.0 -Wall -Wextra -Werror -c \
     -o "$out/example.o" "$out/example.c"
 echo "ok the manual's example compiles: $(wc -l < "$out/example.c") lines"
+
+# The claims for a FreeBSD machine, as a program for it.
+"$zig" cc -target x86_64-freebsd.14.0 -std=c11 -D_BSD_VISIBLE -Wall -Wextra \
+    -Werror -Wno-unused-function -o "$out/live" "$kmod/tests/live/live.c" \
+    "$kmod/tests/live/freebsd.c"
+echo "ok live: linked for FreeBSD, run it there with tests/live/live.sh"

@@ -84,8 +84,9 @@ void
 mtx_destroy(struct mtx *m)
 {
 	KASSERT(m->alive && !m->owned, ("destroyed a held or dead mutex"));
-	KASSERT(callout == NULL || callout->mtx != m || !callout->armed,
-	    ("a mutex is destroyed while its callout is armed"));
+	/* A stopped callout may still be waiting for its mutex. */
+	KASSERT(callout == NULL || callout->mtx != m || callout->drained,
+	    ("a mutex is destroyed and its callout not drained"));
 	if (callout != NULL && callout->mtx == m)
 		callout = NULL;
 	m->alive = 0;
@@ -181,6 +182,7 @@ callout_init_mtx(struct callout *c, struct mtx *m, int flags)
 	KASSERT(m->alive && flags == 0, ("callout without its mutex"));
 	memset(c, 0, sizeof(*c));
 	c->mtx = m;
+	c->drained = 1;
 	callout = c;
 }
 
@@ -195,6 +197,7 @@ callout_reset_sbt(struct callout *c, int64_t sbt, int64_t precision,
 	c->arg = arg;
 	c->ms = sbt / SBT_1MS;
 	c->armed = 1;
+	c->drained = 0;
 	return (0);
 }
 
@@ -213,6 +216,7 @@ callout_drain(struct callout *c)
 	KASSERT(!c->mtx->owned, ("callout_drain with the callout's mutex"));
 	may_sleep("callout_drain");
 	c->armed = 0;
+	c->drained = 1;
 	return (1);
 }
 

@@ -60,7 +60,7 @@ struct callout {
 	struct mtx *mtx;
 	void (*fn)(void *);
 	void *arg;
-	int armed;
+	int armed, drained;
 	int64_t ms;
 };
 void	callout_init_mtx(struct callout *, struct mtx *, int);

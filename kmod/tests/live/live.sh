@@ -1,0 +1,60 @@
+#!/bin/sh
+# Tests the module on a FreeBSD machine: loads it with the test host enabled,
+# runs the live claims, and tries to unload it while a node is open, politely
+# and by force.  As root, where no VSS driver is attached:
+#
+#	live.sh hv_vss_broker.ko live
+#
+# The last line is plain: "N passed, N failed".
+set -u
+module=$1 live=$2
+passed=0 failed=0
+
+claim() {	# claim NAME STATUS: the status of the command just run
+	if [ "$2" -eq 0 ]; then
+		echo "ok $1"
+		passed=$((passed + 1))
+	else
+		echo "not ok $1"
+		failed=$((failed + 1))
+	fi
+}
+
+if kldstat -q -m vmbus/hv_vss_broker; then
+	echo "live.sh: hv_vss_broker is loaded already; unload it first" >&2
+	exit 2
+fi
+if [ -e /dev/hv_fsvss_dev ]; then
+	echo "live.sh: the in-base driver is attached; set" \
+	    "hint.hvvss.0.disabled=\"1\" in /boot/loader.conf and reboot" >&2
+	exit 2
+fi
+kenv hw.hv_vss_broker.testhost=1 > /dev/null
+kldload "$module" || exit 2
+trap 'kldunload -f hv_vss_broker 2> /dev/null; kenv -qu hw.hv_vss_broker.testhost' EXIT
+
+out=$("$live")
+echo "$out"
+passed=$((passed + $(echo "$out" | grep -c '^ok ')))
+failed=$((failed + $(echo "$out" | grep -c '^not ok ')))
+
+[ "$(stat -f %Lp /dev/hv_fsvss_dev)" = 600 ]
+claim the_daemons_node_has_mode_0600 $?
+sysctl -n dev.hvvssb.0.state | grep -q '^none: idle'
+claim the_state_is_told_by_sysctl $?
+
+# A process that holds the node open, and stays alive whatever happens to it.
+sleep 60 < /dev/hv_appvss_dev &
+holder=$!
+! kldunload hv_vss_broker 2> /dev/null
+claim unloading_is_refused_while_a_node_is_open $?
+kldunload -f hv_vss_broker
+claim unloading_by_force_works_all_the_same $?
+kill -0 "$holder"
+claim and_whoever_had_it_open_is_still_alive $?
+kill "$holder"
+[ ! -e /dev/hv_appvss_dev ]
+claim its_nodes_are_gone $?
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -20,6 +20,7 @@ impl Process {
             .current_dir(dev)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("the process starts");
         let orders = child.stdin.take().expect("piped");

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
@@ -12,6 +13,8 @@ use crate::{OsError, Result};
 
 /// A family that forks faster than it is killed is given up after so many rounds; the caller sees that it still lives.
 const ROUNDS: usize = 100;
+/// An exec takes about so long.
+const EXEC: Duration = Duration::from_millis(1);
 
 /// What /proc/PID/stat says of one process.
 struct Process {
@@ -38,7 +41,14 @@ pub(super) fn kill_family(child: Pid, mark: &str) -> Result<usize> {
             .map(|process| process.pid)
             .collect();
         if alive.is_empty() {
-            break;
+            // In the middle of an exec a process has no environment yet, and can't be told: it is looked at again.
+            if !all
+                .iter()
+                .any(|process| own.contains(&process.pid) && !process.dead && environment(process.pid).is_empty())
+            {
+                break;
+            }
+            std::thread::sleep(EXEC);
         }
         for pid in alive {
             // ESRCH: it died by itself.
@@ -83,9 +93,13 @@ fn parse(pid: i32, stat: &str) -> Option<Process> {
 }
 
 fn has_mark(pid: Pid, mark: &str) -> bool {
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let wanted = format!("{MARK}={mark}");
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+    environment(pid).split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+/// Empty, too, when it can't be read.
+fn environment(pid: Pid) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod user;
 
 pub use name::{Form, HookName, Phase, Reading, read as read_name};
 pub use plugin::ExecHook;
+pub use settings::{DIRECTORY as DEFAULT_DIRECTORY, LIMIT as DEFAULT_LIMIT};
 pub use survey::{Surveyed, Unreadable, Verdict, survey};
 
 hv_vss_plugin::export_plugin!(ExecHook);

@@ -8,8 +8,10 @@ use hv_vss_plugin::{Config, Failure};
 
 use crate::name::{self, Reading};
 
-const DIRECTORY: &str = "/usr/local/etc/hv_vss/hooks.d";
-const LIMIT: Duration = Duration::from_secs(10);
+/// Where the hooks are, unless the configuration says otherwise.
+pub const DIRECTORY: &str = "/usr/local/etc/hv_vss/hooks.d";
+/// How long one script may run, unless the configuration says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(10);
 const RECORD: &str = "/var/db/hv_vss/owed";
 const KNOWN: &str = "directory, limit, owed, and in [plugin.exec_hook.hook.\"NN-name\"] limit, user, required";
 

@@ -249,6 +249,8 @@ fn start_mariadb(data: &Path, socket: &Path, log: &Path) -> Server {
         format!("--socket={}", socket.display()),
         format!("--pid-file={}.pid", socket.display()),
         "--skip-networking".to_owned(),
+        // Two servers in one /tmp choose the same names.
+        format!("--tmpdir={}", socket.parent().unwrap().display()),
         "--user=mysql".to_owned(),
         "--innodb-log-file-size=8M".to_owned(),
         "--innodb-buffer-pool-size=32M".to_owned(),
@@ -283,6 +285,7 @@ fn mariadb_with_hook(stage: &mut Stage, disk: &Disk) -> (Server, PathBuf) {
             &format!("--datadir={}", text(&data)),
             "--auth-root-authentication-method=socket",
             "--skip-test-db",
+            &format!("--tmpdir={}", text(&sockets)),
             "--innodb-log-file-size=8M",
         ],
     );

@@ -22,5 +22,6 @@ pub mod syslog;
 pub mod threads;
 pub mod title;
 pub mod ufssuspend;
+pub mod vnodes;
 
 pub use error::{OsError, Result};

@@ -50,6 +50,16 @@ pub(crate) fn int(name: &CStr) -> io::Result<c_int> {
     Ok(c_int::from_ne_bytes(*value))
 }
 
+/// A sysctl that is a `u_long`, or was an `int` in older kernels.
+pub(crate) fn unsigned(name: &CStr) -> io::Result<u64> {
+    let value = bytes(&numbers(name)?)?;
+    match (<[u8; 8]>::try_from(&value[..]), <[u8; 4]>::try_from(&value[..])) {
+        (Ok(long), _) => Ok(u64::from_ne_bytes(long)),
+        (_, Ok(int)) => Ok(u64::from(u32::from_ne_bytes(int))),
+        _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+    }
+}
+
 /// The `int` that stands at `at` in a structure the kernel filled; zero beyond its end.
 pub(crate) fn int_at(structure: &[u8], at: usize) -> c_int {
     structure.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| c_int::from_ne_bytes(*bytes))

@@ -3,6 +3,7 @@
 # real /dev/ufssuspend on UFS images on md(4). Ends in `N passed, N failed`, exit 0 if none failed.
 #
 #   ./run [WORK_DIRECTORY]     as root; the default is /var/tmp/hv_vss-kit (about 60 MB)
+#   SKIP="NAME ..." ./run      without these test binaries (the names before the dash); each is named as skipped
 #   LAST_WISH=yes ./run        also the claim whose proof leaves a filesystem frozen until the machine is reset
 #
 # Only for a machine that may be reset.
@@ -13,8 +14,7 @@ work=${1:-/var/tmp/hv_vss-kit}
 
 [ "$(uname -s)" = FreeBSD ] || { echo "this kit runs on FreeBSD, not on $(uname -s)"; exit 64; }
 [ -w /dev/ufssuspend ] || { echo "/dev/ufssuspend is not there or not ours: run this as root, outside of a jail"; exit 64; }
-echo "kernel: $(uname -v)"
-echo "version: $(uname -r), $(uname -K), $(uname -m)"
+echo "kernel: $(uname -rm), version $(uname -K)"
 echo "date: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
 mkdir -p "$work" || exit 64
@@ -38,16 +38,18 @@ count() {
 echo
 echo "unit tests"
 for test in debug/deps/*; do
-    log=$work/$(basename "$test").log
+    name=$(basename "$test")
+    case " ${SKIP:-} " in *" ${name%-*} "*) echo "  $name: skipped, as told"; continue ;; esac
+    log=$work/$name.log
     # Tests of programs look for these in the directory above their own.
     $limit "$here/$test" > "$log" 2>&1
     status=$?
     before="$passed $failed"
     if count "$log" && [ $status = 0 ]; then
-        echo "  $(basename "$test"): ok"
+        echo "  $name: ok"
     else
         [ "$before" != "$passed $failed" ] || failed=$((failed + 1))
-        echo "  $(basename "$test"): exit $status"
+        echo "  $name: exit $status"
         while read -r line; do
             case "$line" in *FAILED* | *panicked* | *ld-elf*) echo "    $line" ;; esac
         done < "$log"

@@ -10,7 +10,8 @@ use crate::{OsError, Result};
 #[cfg_attr(not(target_os = "freebsd"), path = "linux.rs")]
 mod system;
 
-/// A non-blocking, close-on-exec datagram socket to syslogd: a send that would wait fails with `WouldBlock`, or on FreeBSD with ENOBUFS.
+/// A non-blocking, close-on-exec datagram socket to syslogd: a send that would wait fails with `WouldBlock`, or on FreeBSD with ENOBUFS (some
+/// kernels of 2022 say nothing and drop the line).
 ///
 /// # Errors
 /// When no syslogd listens. It may be tried again later.
@@ -65,12 +66,15 @@ mod tests {
     }
 
     #[test]
-    fn a_syslogd_that_does_not_read_makes_a_send_fail_and_never_wait() {
+    fn a_syslogd_that_does_not_read_never_makes_a_send_wait() {
+        const SENT: usize = 2_000;
         let syslogd = Syslogd::new("deaf");
         let socket = connect_to(&[&syslogd.0]).unwrap();
-        let refused = (0..100_000).find_map(|_| socket.send(&[b'x'; 512]).err()).expect("a queue has an end");
-        let full = refused.kind() == io::ErrorKind::WouldBlock || refused.raw_os_error() == Some(nix::libc::ENOBUFS);
-        assert!(full, "{refused}");
+        let accepted = (0..SENT).filter(|_| socket.send(&[b'x'; 512]).is_ok()).count();
+        // That this is reached is the claim; the rest shows that the queue was full indeed. (Some FreeBSD kernels of 2022 accept what they drop.)
+        syslogd.1.set_nonblocking(true).unwrap();
+        let arrived = std::iter::from_fn(|| syslogd.1.recv(&mut [0; 512]).ok()).count();
+        assert!(arrived <= accepted && arrived < SENT, "{arrived} arrived of {accepted} accepted");
     }
 
     #[test]

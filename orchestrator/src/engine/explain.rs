@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::roster::Roster;
-use crate::cycle::{HolderId, HostId, Run, Why};
+use crate::cycle::{Hold, HolderId, HostId, Run, Why};
 use crate::plan::Plan;
 
 /// What sentences are made of.
@@ -46,7 +46,7 @@ impl Words<'_> {
             Why::MountsChanged => self.changed.to_owned(),
             Why::ThawCame => "the host asked to thaw before the request was done".to_owned(),
             Why::Busy => "another request is in work, or its freeze is still held".to_owned(),
-            Why::StillHeld => format!("not yet released: {}", self.unfinished()),
+            Why::StillHeld => format!("not yet released: {}", self.still_held()),
             Why::Expired => "the host did not thaw in time, so everything was let go (max_frozen); this backup is not consistent".to_owned(),
             Why::LetGo(id) => format!("{} let go before the host asked for it; this backup is not consistent", self.holder(id)),
             Why::Operator => "an operator thawed; this backup is not consistent".to_owned(),
@@ -67,15 +67,17 @@ impl Words<'_> {
 
     /// The holders that are asked for something and have not answered.
     fn unfinished(&self) -> String {
-        use crate::cycle::Hold::{Freezing, Held, Owed, Thawing};
-        let Some(run) = self.run else { return "the plugins' checks".to_owned() };
-        let busy: Vec<String> = run
-            .each()
-            .filter(|(_, _, hold)| matches!(hold, Freezing | Thawing(_) | Owed(_)))
-            .map(|(id, ..)| self.holder(id))
-            .collect();
-        let held = run.each().filter(|(_, _, hold)| *hold == Held).map(|(id, ..)| self.holder(id));
-        let names = if busy.is_empty() { held.collect() } else { busy };
-        if names.is_empty() { "the plugins' checks or the flush".to_owned() } else { names.join(", ") }
+        let busy = self.holders(|hold| matches!(hold, Hold::Freezing | Hold::Thawing(_)));
+        if busy.is_empty() { "the plugins' checks or the flush".to_owned() } else { busy.join(", ") }
+    }
+
+    /// Everyone who has something to let go of yet.
+    fn still_held(&self) -> String {
+        self.holders(|hold| !matches!(hold, Hold::Untouched | Hold::Released)).join(", ")
+    }
+
+    fn holders(&self, which: impl Fn(Hold) -> bool) -> Vec<String> {
+        let all = self.run.into_iter().flat_map(Run::each);
+        all.filter(|(_, _, hold)| which(*hold)).map(|(id, ..)| self.holder(id)).collect()
     }
 }

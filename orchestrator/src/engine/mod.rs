@@ -4,6 +4,7 @@
 //! belongs to an earlier cycle is told by its number and dropped here, so that the state machine never hears of it.
 
 mod control;
+mod events;
 mod explain;
 mod flush;
 mod owed;
@@ -18,10 +19,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hv_vss_device::{Device, Driver, Message, Operation};
-use hv_vss_platform::clock::{Monotonic, wall_clock_ns};
+use hv_vss_device::{Device, Driver, Operation};
+use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::mounts::Source;
-use hv_vss_wire::{Answer, Level, Phase, Progress};
+use hv_vss_wire::{Answer, Phase};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::child::Said;
@@ -32,8 +33,8 @@ use crate::deadline::{Budget, Limits};
 use crate::history::History;
 use crate::journal::Journal;
 use crate::metrics::Tally;
-use crate::plan::{Plan, Verdict};
-use crate::record::{CycleResult, Kind, Recorder, StepMark, What};
+use crate::plan::Plan;
+use crate::record::{CycleResult, Kind, Recorder, StepMark};
 use crate::reply::Reply as Obligation;
 use crate::scribe::Scribe;
 use explain::Words;
@@ -296,8 +297,29 @@ impl Engine {
                 () = timer => self.fire_timers(),
             }
         }
-        self.roster.dismiss();
+        self.dismiss_plugins().await;
         self.journal.let_go();
+    }
+
+    /// Nothing is held any more: every plugin's process is told to end, and killed if it does not.
+    async fn dismiss_plugins(&mut self) {
+        self.roster.dismiss();
+        while self.roster.has_processes() {
+            match self.events.recv().await {
+                Some(Event::Plugin(host, generation, Said::Gone(how)))
+                    if self.roster.current(host, generation).is_some() =>
+                {
+                    tracing::debug!("plugin {} {how}", self.roster.name(host));
+                    self.roster.gone(host, how);
+                }
+                Some(Event::Device(hv_vss_device::Event::Request(message))) => {
+                    // Dropped, it is answered fail.
+                    drop(Obligation::owed(Arc::clone(&self.device), message));
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
     }
 
     fn complain_of_missing_plugins(&self) {
@@ -320,91 +342,6 @@ impl Engine {
                 self.input(Input::TimeUp(timer));
             }
         }
-    }
-
-    fn happened(&mut self, event: Event) {
-        match event {
-            Event::Device(hv_vss_device::Event::Request(message)) => self.asked(message),
-            Event::Device(hv_vss_device::Event::Gone(why)) => {
-                tracing::error!("{why}");
-                self.input(Input::Stop);
-            }
-            Event::Plugin(host, generation, said) => self.plugin_said(host, generation, said),
-            Event::Opened(host, generation, answer) => {
-                if self.roster.current(host, generation).is_some() {
-                    self.roster.opened(host, answer);
-                    self.plugin_settled(host);
-                }
-            }
-            Event::Surveyed(serial, findings) if serial == self.serial => self.surveyed(*findings),
-            Event::Noted(serial) if serial == self.serial => self.input(Input::Noted),
-            Event::Flushed(serial) if serial == self.serial => {
-                if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.flush.take()) {
-                    recorder.ended(mark, Monotonic::now(), None);
-                }
-                self.input(Input::Flushed);
-            }
-            Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) => {}
-            Event::Control(question, answer) => self.asked_by_operator(question, answer),
-            Event::LookAfterDebts => self.look_after_debts(),
-            Event::DebtAnswered(host, answer) => self.debt_answered(host, answer),
-            Event::StepEnded(step, answer) => self.step_ended(step, answer),
-            Event::Overdue(step) => {
-                if let Some(holder) = self.steps.holder_of(step) {
-                    let name = self.words().holder(holder);
-                    self.current.sayings.insert(holder, "it did not answer within its time".to_owned());
-                    tracing::error!(
-                        "cycle {}: {name} did not answer within its time; its plugin's process is killed",
-                        self.current.id
-                    );
-                    self.input(Input::Overdue(holder));
-                }
-            }
-            Event::Restart(host, generation) => {
-                let wanted = self
-                    .roster
-                    .current(host, generation)
-                    .is_some_and(|plugin| matches!(plugin.state, roster::State::Absent(_)));
-                if wanted && !self.filesystem_held() {
-                    self.roster.start(host);
-                }
-            }
-            Event::Operator(order) => self.ordered(order),
-        }
-    }
-
-    fn ordered(&mut self, order: Order) {
-        match order {
-            Order::Thaw => {
-                tracing::warn!("an operator wants everything let go ({})", self.cycle.stage_name());
-                self.input(Input::OperatorThaw);
-            }
-            Order::Stop => {
-                tracing::info!("told to stop ({})", self.cycle.stage_name());
-                self.input(Input::Stop);
-            }
-            Order::Reload => match self.reload() {
-                Reply::Refused { reason } => tracing::error!("{reason}; the configuration stays as it was"),
-                _ => tracing::info!("the configuration was read again"),
-            },
-        }
-    }
-
-    /// Takes a request of the host, with what is left of its time.
-    fn asked(&mut self, message: Message) {
-        let read = Monotonic::now();
-        let left = hv_vss_device::budget(message.msgid, wall_clock_ns(), self.limits.limit);
-        let budget = self.limits.budget(read, left);
-        let operation = message.asks_for();
-        let request = RequestId(self.next_request);
-        self.next_request += 1;
-        tracing::debug!("the host asks: {operation:?}, with {} ms left", left.as_millis());
-        if operation == Operation::Thaw {
-            self.thaw = Some(budget);
-        }
-        self.requests
-            .insert(request, Open { reply: Obligation::owed(Arc::clone(&self.device), message), operation, budget });
-        self.input(Input::Host(request, operation));
     }
 
     /// Gives the cycle an input, performs what it says, and goes on with what that leads to at once.
@@ -430,106 +367,6 @@ impl Engine {
         self.cycle.run().is_some_and(crate::cycle::Run::filesystem_held)
     }
 
-    fn plugin_said(&mut self, host: HostId, generation: u64, said: Said) {
-        if self.roster.current(host, generation).is_none() {
-            return;
-        }
-        let name = self.roster.name(host).to_owned();
-        match said {
-            Said::Loaded(about) => self.roster.loaded(host, about),
-            Said::Unfit(reason) => {
-                tracing::error!("plugin {name} can't be used: {reason}");
-                if let Some(plugin) = self.roster.get_mut(host) {
-                    plugin.state = roster::State::Absent(format!("can't be used: {reason}"));
-                    plugin.generation += 1;
-                }
-                self.plugin_settled(host);
-            }
-            Said::Log(level, text) => match level {
-                Level::Debug => tracing::debug!("{name}: {text}"),
-                Level::Info => tracing::info!("{name}: {text}"),
-                Level::Warn => tracing::warn!("{name}: {text}"),
-                Level::Error => tracing::error!("{name}: {text}"),
-            },
-            Said::Substep(script, phase, progress) => self.substep(host, script, phase, progress),
-            Said::LetGo => tracing::error!("plugin {name} let go of all it held by itself, since its time had expired"),
-            Said::Gone(how) => {
-                let quiet = !self.cycle.run().is_some_and(crate::cycle::Run::anything_held);
-                tracing::error!("plugin {name} {how}");
-                self.current.deaths.insert(host, how.clone());
-                self.roster.gone(host, how);
-                self.input(Input::HostGone(host));
-                self.plugin_settled(host);
-                if quiet {
-                    self.restart_later(host);
-                }
-            }
-        }
-    }
-
-    /// A plugin that was being started is ready, or is known not to get so: whoever waited for it goes on.
-    fn plugin_settled(&mut self, host: HostId) {
-        let ready = self.roster.get(host).is_some_and(|plugin| plugin.ready().is_some());
-        let starting = self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, roster::State::Starting(..)));
-        if !starting && self.steps.is_reviving(host) {
-            self.steps.revived(host);
-            self.input(if ready { Input::HostReady(host) } else { Input::HostLost(host) });
-        }
-        if matches!(self.survey, Survey::WaitsForPlugins) && !self.roster.is_starting() {
-            self.ask_everyone();
-        }
-    }
-
-    /// A plugin that died in peace is started again after a while, a little longer each time; a request of the host starts it at once.
-    fn restart_later(&self, host: HostId) {
-        let Some(plugin) = self.roster.get(host) else { return };
-        let tries = u32::try_from(plugin.restarts).unwrap_or(u32::MAX);
-        if tries >= MOST_RESTARTS {
-            tracing::error!(
-                "plugin {} was started {tries} times and ended each time; the next request of the host will try again",
-                plugin.name
-            );
-            return;
-        }
-        let (sender, generation) = (self.sender.clone(), plugin.generation);
-        let pause = FIRST_PAUSE * 2_u32.pow(tries);
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(pause).await;
-            let _ = sender.send(Event::Restart(host, generation));
-        });
-    }
-
-    fn substep(&mut self, host: HostId, script: String, phase: Phase, progress: Progress) {
-        let now = Monotonic::now();
-        let key = (host, script.clone(), phase);
-        if let (Some(plugin), generation) = (self.roster.get_mut(host), self.steps.generation_of_freeze(host)) {
-            match (&progress, phase) {
-                (Progress::Started, Phase::Freeze) => {
-                    plugin.owed_by = generation.unwrap_or(plugin.generation);
-                    plugin.owed.push(script.clone());
-                }
-                (Progress::Planned, Phase::Thaw) if !plugin.planned.contains(&script) => {
-                    plugin.planned.push(script.clone())
-                }
-                (Progress::Ended { .. }, Phase::Thaw) => plugin.owed.retain(|owed| *owed != script),
-                _ => {}
-            }
-        }
-        let Some(recorder) = &mut self.current.recorder else { return };
-        match progress {
-            Progress::Planned => {}
-            Progress::Started => {
-                let what = if phase == Phase::Freeze { What::FreezeScript } else { What::ThawScript };
-                self.current.scripts.insert(key, recorder.step(what, script, now));
-            }
-            Progress::Ended { failure } => {
-                if let Some(mark) = self.current.scripts.remove(&key) {
-                    recorder.ended(mark, now, failure);
-                }
-            }
-        }
-    }
-
     fn words(&self) -> Words<'_> {
         Words {
             plan: &self.current.plan,
@@ -544,29 +381,6 @@ impl Engine {
 
     fn mount_source(&self) -> Source {
         self.config.mount_table.clone().map_or(Source::Kernel, Source::File)
-    }
-
-    fn surveyed(&mut self, findings: survey::Findings) {
-        self.survey = Survey::None;
-        if self.tell_outlook(&findings) {
-            return;
-        }
-        self.survey_step_ended((!findings.reasons.is_empty()).then(|| findings.reasons.join("; ")));
-        for judged in &findings.judged {
-            if let Verdict::Veto { .. } = judged.verdict {
-                self.tally.count_veto(&judged.mount.fstype);
-            }
-        }
-        self.current.refusals = findings.reasons;
-        let shape = findings.plan.map(|mut plan| {
-            if let Some(wish) = &self.rehearsal {
-                wish.narrow(&mut plan, &self.roster);
-            }
-            let shape = plan.shape();
-            self.current.plan = plan;
-            shape
-        });
-        self.input(Input::Surveyed(shape));
     }
 
     fn conclude(&mut self, result: CycleResult, why: Why) {

@@ -105,7 +105,12 @@ impl Engine {
             (Operation::Freeze, Verdict::Fail) if of_the_cycle => {
                 self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
             }
-            (Operation::Thaw, Verdict::Fail) if of_the_cycle => self.conclude(CycleResult::Failed, why),
+            (Operation::Thaw, Verdict::Fail) if of_the_cycle => {
+                self.conclude(
+                    if matches!(why, Why::LetGo(_)) { CycleResult::Expired } else { CycleResult::Failed },
+                    why,
+                );
+            }
             _ => {}
         }
         match result {
@@ -290,11 +295,13 @@ impl Engine {
             Outcome::Expired => CycleResult::Expired,
             Outcome::Aborted | Outcome::Recovered | Outcome::Restored => CycleResult::Failed,
         };
-        if result != CycleResult::Ok {
-            let sentence = self.words().because(why);
-            tracing::error!("cycle {} ended: {sentence}", self.current.id);
-        }
         self.conclude(result, why);
+        // The first reason is the one to tell; what is known by now may be no more than what followed from it.
+        if let Some(record) = self.current.recorder.as_ref().map(Recorder::so_far)
+            && record.result != Some(CycleResult::Ok)
+        {
+            tracing::error!("cycle {} ended: {}", self.current.id, record.sentence);
+        }
         for (_, plugin) in self.roster.each_mut() {
             if !plugin.owed.is_empty() {
                 tracing::error!(

@@ -66,6 +66,8 @@ struct FileId {
 
 /// The number of a plugin that has none of its own.
 const DEFAULT_NUMBER: u8 = 50;
+/// How long a plugin may take to end when the daemon does. It holds nothing by then.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 /// How long a plugin may take to open its configuration.
 const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -315,9 +317,19 @@ impl Roster {
         self.plugins.iter().any(|plugin| matches!(plugin.state, State::Starting(..)))
     }
 
-    /// Lets go of every process: their sockets close, upon which they end.
+    /// Tells every process to end. One that does not within its time is killed by whoever attends to it; each end is an event.
     pub(super) fn dismiss(&mut self) {
-        self.plugins.clear();
+        for plugin in &self.plugins {
+            if let Some(handle) = plugin.handle() {
+                // Nobody waits for the answer: the end of the process is what counts.
+                drop(handle.call(Call::Close, Some(Monotonic::now() + FAREWELL)));
+            }
+        }
+    }
+
+    /// Is a process left?
+    pub(super) fn has_processes(&self) -> bool {
+        self.plugins.iter().any(|plugin| plugin.handle().is_some())
     }
 }
 

@@ -3,8 +3,9 @@
  *
  * The plugin of the host's tests: well-behaved by default, and as hostile as its settings ask for.
  *
- * Settings: in = the call in which it misbehaves, do = how, trace = a file that gets a line for each call, so that a test can see what
- * was called when nobody was left to be told.  What must go wrong before any setting is read is chosen with -D when it is compiled.
+ * Settings: in = the call in which it misbehaves, do = how, once = a file that it makes then, and while it is there it behaves; trace = a
+ * file that gets a line for each call, so that a test can see what was called when nobody was left to be told.  What must go wrong before
+ * any setting is read is chosen with -D when it is compiled.
  */
 #include "hv_vss_plugin.h"
 
@@ -27,7 +28,7 @@
 #endif
 
 struct state {
-	char	in[32], what[32], trace[1024];
+	char	in[32], what[32], once[1024], trace[1024];
 	const struct hv_vss_host *host;
 	const struct hv_vss_step *kept;
 };
@@ -149,10 +150,18 @@ misbehave(struct state *state, const struct hv_vss_step *step, char *reason, siz
 static int32_t
 called(struct state *state, const char *call, const struct hv_vss_step *step, char *reason, size_t size)
 {
+	int fd;
+
 	trace(state, call, step);
-	if (strcmp(state->in, call) == 0 || strcmp(state->in, "every") == 0)
-		return (misbehave(state, step, reason, size));
-	return (HV_VSS_DONE);
+	if (strcmp(state->in, call) != 0 && strcmp(state->in, "every") != 0)
+		return (HV_VSS_DONE);
+	if (state->once[0] != '\0') {
+		fd = open(state->once, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return (HV_VSS_DONE);
+		close(fd);
+	}
+	return (misbehave(state, step, reason, size));
 }
 
 static int32_t
@@ -167,6 +176,8 @@ plugin_open(const struct hv_vss_opening *opening, void **self, char *reason, siz
 			snprintf(state.in, sizeof(state.in), "%s", setting->value);
 		} else if (strcmp(setting->key, "do") == 0) {
 			snprintf(state.what, sizeof(state.what), "%s", setting->value);
+		} else if (strcmp(setting->key, "once") == 0) {
+			snprintf(state.once, sizeof(state.once), "%s", setting->value);
 		} else if (strcmp(setting->key, "trace") == 0) {
 			snprintf(state.trace, sizeof(state.trace), "%s", setting->value);
 		} else {

@@ -1,0 +1,219 @@
+//! Plugins of vendors, hostile ones above all: what they do to a backup, and what they can't do to anything else.
+//!
+//! In each story the plugin `mischief` misbehaves once. The host hears what is true, the log says in a sentence which plugin it was and what it did,
+//! nothing stays frozen, and the next cycle works. (That each kind of misbehaviour ends with its process is tried on the plugin host alone:
+//! plugins/host/tests/hostile.rs.)
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use hv_vss_stories::Operation::{Check, Freeze, Thaw};
+use hv_vss_stories::{Guest, Signal, Stage, both_drivers, our_driver};
+
+/// The plugin of the host's own tests, compiled into the stage's plugin directory as `mischief.so`.
+#[track_caller]
+fn compiled(stage: &Stage, options: &[&str]) -> PathBuf {
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let file = stage.home().join("plugins/mischief.so");
+    let status = Command::new("cc")
+        .args(["-std=gnu11", "-g", "-shared", "-fPIC", "-pthread"])
+        .args(options)
+        .arg("-I")
+        .arg(host.join("api/include"))
+        .arg("-o")
+        .arg(&file)
+        .arg(host.join("host/tests/plugins/plugin.c"))
+        .status()
+        .expect("a C compiler, as cc");
+    assert!(status.success(), "the test plugin does not compile with {options:?}");
+    file
+}
+
+/// The SDK's example for ext4, built and installed as `fifreeze.so`; the disks of the stage are shown to the daemon as what they really are.
+#[track_caller]
+fn with_fifreeze(stage: Stage) -> Stage {
+    let test = std::env::current_exe().expect("the name of this test program");
+    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
+    let target = profile.parent().expect("target/PROFILE");
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    build.args(["build", "--quiet", "--package", "hv-vss-plugin", "--example", "fifreeze", "--target-dir"]).arg(target);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo").success(), "the example does not build");
+    let library = std::fs::read(profile.join("examples/libfifreeze.so")).expect("the example");
+    stage
+        .file_in_plugins("fifreeze.so", &library)
+        .table(|mounts| mounts.iter_mut().for_each(|mount| mount.fstype = "ext4".into()))
+}
+
+/// A stage with one disk, one hook, and the plugin that misbehaves once in this call.
+#[track_caller]
+fn with_mischief(stage: Stage, what: &str, call: &str) -> Stage {
+    compiled(&stage, &[]);
+    let once = stage.scratch("once").display().to_string();
+    let settings = format!("[plugin.mischief]\nmemory = \"128M\"\nin = \"{call}\"\ndo = \"{what}\"\nonce = \"{once}\"");
+    stage.disk("data").hook("50-app", "").configured(&settings)
+}
+
+/// A whole cycle that works.
+#[track_caller]
+fn a_cycle_works(guest: &Guest) {
+    guest.host_may(Check);
+    guest.host_may(Freeze);
+    guest.is_frozen();
+    guest.host_may(Thaw);
+    guest.runs();
+}
+
+/// The freeze fails because of the plugin, with these words beside its name in the log; nothing stays frozen, and the next cycle works.
+#[track_caller]
+fn fails_the_freeze(stage: Stage, what: &str, words: &[&str]) {
+    let guest = with_mischief(stage, what, "freeze").start();
+    guest.host_may(Check);
+    guest.host_may_not(Freeze);
+    guest.runs();
+    guest.daemon().says(&[&["mischief"], words].concat());
+    a_cycle_works(&guest);
+}
+
+both_drivers! {
+    fn a_plugin_that_crashes_in_freeze_fails_that_backup_and_not_the_next(stage: Stage) {
+        fails_the_freeze(stage, "crash", &[]);
+    }
+
+    fn a_plugin_that_never_answers_the_freeze_is_killed_in_time(stage: Stage) {
+        let guest = with_mischief(stage.limit(Duration::from_millis(1500)), "loop", "freeze").start();
+        guest.host_may(Check);
+        let answered = guest.host_may_not(Freeze);
+        assert!(answered.took < Duration::from_millis(1500), "after {:?}", answered.took);
+        guest.runs();
+        guest.daemon().says(&["mischief"]);
+        a_cycle_works(&guest);
+    }
+
+    fn a_hold_that_outlives_its_killed_host_is_released_by_the_next_one(stage: Stage) {
+        let guest = with_fifreeze(stage.disk("data").disk("more")).hook("50-app", "").start();
+        a_cycle_works(&guest);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        // ext4 does not thaw when its freezer dies: somebody has to be told to.
+        guest.plugin_host_gets("fifreeze.so", Signal::SIGKILL);
+        guest.runs();
+        guest.host_may_not(Thaw);
+        a_cycle_works(&guest);
+    }
+
+    fn a_plugin_that_behaves_is_a_step_like_any_other(stage: Stage) {
+        let guest = with_mischief(stage, "refuse", "nothing").start();
+        a_cycle_works(&guest);
+        a_cycle_works(&guest);
+    }
+}
+
+our_driver! {
+    fn a_plugin_that_refuses_the_freeze_is_quoted(stage: Stage) {
+        fails_the_freeze(stage, "refuse", &["the queue is not empty"]);
+    }
+
+    fn a_plugin_that_exits_in_freeze_fails_that_backup_and_not_the_next(stage: Stage) {
+        fails_the_freeze(stage, "exit", &[]);
+    }
+
+    fn a_plugin_that_returns_garbage_fails_that_backup_and_not_the_next(stage: Stage) {
+        fails_the_freeze(stage, "garbage-code", &["freeze returned 12345, which is no result"]);
+    }
+
+    fn a_plugin_that_writes_past_its_reason_buffer_fails_that_backup_and_not_the_next(stage: Stage) {
+        fails_the_freeze(stage, "overrun", &["wrote past the end of its reason buffer"]);
+    }
+
+    fn a_plugin_that_closes_all_its_descriptors_fails_that_backup_and_not_the_next(stage: Stage) {
+        fails_the_freeze(stage, "close-descriptors", &[]);
+    }
+
+    fn a_plugin_that_allocates_without_end_meets_its_own_limit_and_not_the_machines(stage: Stage) {
+        fails_the_freeze(stage, "allocate", &[]);
+    }
+
+    fn a_plugin_that_crashes_in_check_fails_that_check_and_not_the_next(stage: Stage) {
+        let guest = with_mischief(stage, "crash", "check").start();
+        guest.host_may_not(Check);
+        guest.daemon().says(&["mischief"]);
+        a_cycle_works(&guest);
+    }
+
+    fn a_plugin_that_crashes_in_thaw_is_restarted_and_the_next_cycle_works(stage: Stage) {
+        let guest = with_mischief(stage, "crash", "thaw").start();
+        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        // The filesystems are released and all had stayed held: that an application stumbles afterwards does not spoil the backup.
+        guest.host_may(Thaw);
+        guest.runs();
+        guest.daemon().says(&["mischief"]);
+        a_cycle_works(&guest);
+    }
+
+    fn a_plugin_that_never_answers_the_thaw_does_not_keep_the_filesystems_frozen(stage: Stage) {
+        let guest = with_mischief(stage.time("thaw_limit", "500ms"), "loop", "thaw").start();
+        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        guest.host_may(Thaw);
+        guest.runs();
+        guest.daemon().says(&["mischief"]);
+        a_cycle_works(&guest);
+    }
+
+    fn harmless_oddities_fail_nothing(stage: Stage) {
+        // Prints, floods the log, has threads, forks, changes directory and umask, blocks all signals, keeps a pointer.
+        compiled(&stage, &[]);
+        let mut stage = stage.disk("data");
+        for what in ["print", "flood", "thread", "fork", "chdir-umask", "block-signals", "keep-pointers"] {
+            let plugins = stage.home().join("plugins");
+            let name = what.replace('-', "_");
+            std::fs::copy(plugins.join("mischief.so"), plugins.join(format!("{name}.so"))).expect("a copy");
+            stage = stage.configured(&format!("[plugin.{name}]\nin = \"freeze\"\ndo = \"{what}\""));
+        }
+        let guest = stage.start();
+        a_cycle_works(&guest);
+        a_cycle_works(&guest);
+    }
+
+    fn a_plugin_that_refuses_to_open_fails_every_check_with_its_own_words(stage: Stage) {
+        compiled(&stage, &[]);
+        let guest = stage.disk("data").configured("[plugin.mischief]\ncolour = \"red\"").start();
+        guest.host_may_not(Check);
+        guest.daemon().says(&["mischief", "unknown setting colour = \"red\""]);
+        guest.runs();
+    }
+
+    fn a_plugin_that_is_not_required_is_left_out_when_it_can_not_be_used(stage: Stage) {
+        compiled(&stage, &["-DCONSTRUCTOR=abort()"]);
+        let text = b"#!/bin/sh\nexit 0\n";
+        let settings = "[plugin.mischief]\nrequired = false\n[plugin.text]\nrequired = false";
+        let guest = stage.disk("data").file_in_plugins("text.so", text).configured(settings).start();
+        a_cycle_works(&guest);
+        guest.daemon().says(&["mischief"]);
+        guest.daemon().says(&["text", "it does not begin as an ELF file does"]);
+    }
+
+    fn a_plugin_that_can_not_be_loaded_fails_every_check_with_the_reason(stage: Stage) {
+        let file = compiled(&stage, &[]);
+        let whole = std::fs::read(&file).expect("the plugin");
+        compiled(&stage, &["-DNO_THAW"]);
+        let guest = stage
+            .disk("data")
+            .file_in_plugins("text.so", b"not a plugin\n")
+            .file_in_plugins("truncated.so", &whole[..whole.len() / 2])
+            .start();
+        guest.host_may_not(Check);
+        let daemon = guest.daemon();
+        daemon.says(&["mischief.so", "its table lacks the required member thaw"]);
+        daemon.says(&["text.so", "it does not begin as an ELF file does"]);
+        daemon.says(&["truncated.so", "it is cut off"]);
+        guest.runs();
+    }
+}

@@ -94,11 +94,17 @@ says(struct kern_file *f, uint32_t opt, uint32_t status)
 static void
 a_backup_goes_from_the_channel_through_both_nodes_and_back(void)
 {
+	struct hv_vss_opt_msg m;
+
 	running();
 	host_asks(IC_CHECK);
 	says(app, HV_VSS_CHECK, OK);
-	says(fs, HV_VSS_CHECK, OK);
+	must_equal(kern_ioctl(fs, IOCHVVSSREAD, &m), 0);
+	must(m.msgid / 1000 == 1700000000ULL * 1000000 ||
+	    m.msgid / 1000 == 1700000000ULL * 1000000 - 1);
+	must_equal(kern_ioctl(fs, IOCHVVSSWRITE, &m), 0);
 	must_equal(host_hears(), 0);
+	must_equal(kern_callout_ms(), -1);
 	host_asks(IC_FREEZE);
 	must_equal(host_hears(), 1);
 	says(app, HV_VSS_FREEZE, OK);
@@ -158,7 +164,10 @@ a_program_asleep_in_poll_or_kevent_is_woken_by_its_request(void)
 	must_equal(kern_selected(), 1);
 	kn.kn_fop->f_detach(&kn);	/* as when a kqueue is closed */
 	other.kn_fop->f_detach(&other);
+	must(kn.list == NULL && other.list == NULL);
+	must_equal(kern_poll(fs, POLLIN), 0);	/* asleep when it closes */
 	gone();
+	must_equal(kern_selected(), 0);		/* kern_reset() forgot it */
 }
 
 static void
@@ -227,6 +236,14 @@ the_nodes_belong_to_root_and_are_bounded(void)
 	kern_close(app);
 	must_equal(kern_detach(), 0);
 	kern_reset();
+
+	kern_hint("hvvssb.0.max_apps", -1);	/* nonsense: the default */
+	must_equal(kern_attach("vmbus"), 0);
+	fs = opens(FS_VSS_DEV_NAME, FWRITE);
+	app = opens(APP_VSS_DEV_NAME, FWRITE);
+	more[0] = opens(APP_VSS_DEV_NAME, FWRITE);
+	kern_close(more[0]);
+	gone();
 }
 
 static void
@@ -246,6 +263,18 @@ unloading_is_refused_while_a_node_is_open(void)
 }
 
 static void
+others_meet_a_driver_that_is_going_away(void)
+{
+	struct hv_vss_opt_msg m;
+
+	must_equal(kern_ioctl(fs, IOCHVVSSREAD, &m), ENXIO);
+	must_equal(kern_poll(fs, POLLIN), POLLIN | POLLHUP);
+	must_equal(open_error(APP_VSS_DEV_NAME), ENXIO);
+	must_equal(kern_selected(), 2);
+	must_equal(host_hears(), 1);	/* its channel was closed first */
+}
+
+static void
 detach_with_a_request_pending_wakes_everyone_and_kills_no_one(void)
 {
 	struct hv_vss_opt_msg m;
@@ -257,15 +286,15 @@ detach_with_a_request_pending_wakes_everyone_and_kills_no_one(void)
 	must_equal(kern_ioctl(app, IOCHVVSSREAD, &m), 0);
 	must_equal(kern_poll(fs, POLLIN), 0);
 	must_equal(kern_poll(app, POLLIN), 0);
+	kern_while_asleep = others_meet_a_driver_that_is_going_away;
 	must_equal(kern_detach(), 0);
-	must_equal(kern_selected(), 2);
+	must(kern_while_asleep == NULL);
 	must(kn.active && (kn.kn_flags & EV_EOF) != 0 && kn.list == NULL);
 	must_equal(kern_ioctl(app, IOCHVVSSWRITE, &m), ENXIO);
 	must_equal(kern_ioctl(fs, IOCHVVSSREAD, &m), ENXIO);
 	must((kern_poll(fs, POLLIN) & POLLHUP) != 0);
 	must_equal(open_error(FS_VSS_DEV_NAME), ENXIO);
 	must_equal(kern_callout_ms(), -1);
-	must_equal(host_hears(), 1);	/* its channel was closed first */
 	kern_close(fs);
 	kern_close(app);
 	kern_reset();

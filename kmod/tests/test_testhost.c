@@ -134,7 +134,26 @@ only_one_program_plays_the_host_at_a_time(void)
 	must(kern_open(NODE, FWRITE, &error) == NULL);
 	must_equal(error, EBUSY);
 	kern_close(host);
+	kern_fail_next("devfs_set_cdevpriv", ENOENT);
+	must(kern_open(NODE, FWRITE, &error) == NULL);
+	must_equal(error, ENOENT);
 	host = opens(NODE, FWRITE);
+	gone();
+}
+
+static void
+answers_come_in_order(void)
+{
+	uint8_t m[IC_ROOM];
+	size_t len;
+
+	attached();
+	for (unsigned operation = 90; operation < 100; operation++)
+		must_equal(asks(operation), 0);
+	for (unsigned operation = 90; operation < 100; operation++) {
+		must_equal(kern_read(host, m, sizeof(m), &len), 0);
+		must_equal(m[28], operation);
+	}
 	gone();
 }
 
@@ -226,14 +245,30 @@ an_answer_to_a_program_that_has_closed_is_not_given_to_the_next(void)
 
 	attached();
 	must_equal(asks(IC_FREEZE), 0);
+	must_equal(asks(IC_DM_INFO), 0);	/* answered, but not read */
 	kern_close(host);
 	host = opens(NODE, FWRITE | O_NONBLOCK);
+	must_equal(hears(&status), EWOULDBLOCK);
 	says(fs, HV_VSS_FREEZE, VSS_SUCCESS);
 	must_equal(hears(&status), EWOULDBLOCK);
 	must_equal(asks(IC_THAW), 0);
 	says(fs, HV_VSS_THAW, VSS_SUCCESS);
 	must_equal(hears(&status), 0);
 	gone();
+}
+
+static void
+others_meet_a_test_host_that_is_going_away(void)
+{
+	uint32_t status;
+	int error;
+
+	must_equal(kern_selected(), 1);
+	must_equal(hears(&status), ENXIO);
+	must_equal(asks(IC_FREEZE), ENXIO);
+	must_equal(kern_poll(host, POLLIN), POLLIN);
+	must(kern_open(NODE, FWRITE, &error) == NULL);
+	must_equal(error, ENXIO);
 }
 
 static void
@@ -249,8 +284,9 @@ unloading_is_refused_while_the_node_is_open_and_detach_wakes_its_poller(void)
 	must_equal(kern_quiesce(), 0);
 	host = opens(NODE, FWRITE);
 	must_equal(kern_poll(host, POLLIN), 0);
+	kern_while_asleep = others_meet_a_test_host_that_is_going_away;
 	must_equal(kern_detach(), 0);
-	must_equal(kern_selected(), 1);
+	must(kern_while_asleep == NULL);
 	must_equal(hears(&status), ENXIO);
 	kern_close(host);
 	kern_set_tunable("testhost", 0);
@@ -276,6 +312,7 @@ main(void)
 	holds(beside_a_real_channel_it_is_refused_and_the_other_way_round);
 	holds(a_program_plays_the_host_in_raw_messages);
 	holds(only_one_program_plays_the_host_at_a_time);
+	holds(answers_come_in_order);
 	holds(a_read_sleeps_until_the_answer_unless_told_not_to);
 	holds(poll_says_when_there_is_an_answer);
 	holds(answers_are_never_dropped_a_seventeenth_question_is_refused);

@@ -12,7 +12,8 @@
 struct taskqueue *taskqueue_thread;
 void (*kern_while_asleep)(void);
 
-static int locks, allocations, selected;
+static int locks, allocations, selected, knlists;
+static void *woken;
 static int64_t clock_ns;
 static struct callout *callout;		/* the driver has just one */
 static struct task *tasks[4];
@@ -39,6 +40,17 @@ void
 may_sleep(const char *what)
 {
 	KASSERT(locks == 0, ("%s may sleep, and a mutex is held", what));
+}
+
+int
+others_run(void)
+{
+	void (*meanwhile)(void) = kern_while_asleep;
+
+	kern_while_asleep = NULL;
+	if (meanwhile != NULL)
+		meanwhile();
+	return (meanwhile != NULL);
 }
 
 int
@@ -118,25 +130,23 @@ mtx_assert(struct mtx *m, int what)
 int
 mtx_sleep(void *chan, struct mtx *m, int prio, const char *msg, int timo)
 {
-	void (*meanwhile)(void) = kern_while_asleep;
+	int ran;
 
-	(void)chan;
 	(void)msg;
 	KASSERT(m->owned && locks == 1 && timo == 0, ("sleep: wrong locks"));
 	KASSERT((prio & PCATCH) != 0, ("a sleep that no signal ends"));
-	if (meanwhile == NULL)
-		return (EINTR);
-	kern_while_asleep = NULL;
+	woken = NULL;
 	mtx_unlock(m);
-	meanwhile();
+	ran = others_run();
 	mtx_lock(m);
-	return (0);
+	KASSERT(!ran || woken == chan, ("a sleeper was not woken"));
+	return (ran ? 0 : EINTR);
 }
 
 void
 wakeup(void *chan)
 {
-	(void)chan;
+	woken = chan;
 }
 
 void *
@@ -215,6 +225,7 @@ callout_drain(struct callout *c)
 {
 	KASSERT(!c->mtx->owned, ("callout_drain with the callout's mutex"));
 	may_sleep("callout_drain");
+	others_run();
 	c->armed = 0;
 	c->drained = 1;
 	return (1);
@@ -313,12 +324,16 @@ knlist_init_mtx(struct knlist *l, struct mtx *m)
 	KASSERT(m->alive, ("knlist with a dead mutex"));
 	l->first = NULL;
 	l->mtx = m;
+	knlists++;
 }
 
 void
 knlist_destroy(struct knlist *l)
 {
+	/* Ours are all the first member of a selinfo. */
+	KASSERT(!((struct selinfo *)l)->recorded, ("a poller was left"));
 	KASSERT(l->first == NULL, ("knlist destroyed with knotes on it"));
+	knlists--;
 }
 
 void
@@ -535,6 +550,7 @@ kern_reset(void)
 {
 	KASSERT(locks == 0, ("a mutex is still held"));
 	KASSERT(allocations == 0, ("%d blocks leaked", allocations));
+	KASSERT(knlists == 0, ("%d knlists left", knlists));
 	for (size_t i = 0; i < nitems(tasks); i++)
 		KASSERT(tasks[i] == NULL, ("a task is still queued"));
 	for (size_t i = 0; i < nitems(oids); i++)

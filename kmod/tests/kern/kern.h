@@ -129,6 +129,7 @@ struct cdev {
 	int mode;
 };
 struct make_dev_args {
+	size_t mda_size;
 	int mda_flags;
 	struct cdevsw *mda_devsw;
 	int mda_uid, mda_gid, mda_mode;
@@ -136,7 +137,8 @@ struct make_dev_args {
 };
 enum { D_VERSION = 4, UID_ROOT = 0, GID_WHEEL = 0 };
 enum { MAKEDEV_WAITOK = 8, MAKEDEV_CHECKNAME = 32 };
-#define	make_dev_args_init(a)	memset(a, 0, sizeof(*(a)))
+#define	make_dev_args_init(a)						\
+	(memset(a, 0, sizeof(*(a))), (a)->mda_size = sizeof(*(a)))
 int	make_dev_s(struct make_dev_args *, struct cdev **, const char *, ...);
 void	destroy_dev(struct cdev *);
 int	devfs_set_cdevpriv(void *, void (*)(void *));
@@ -249,7 +251,8 @@ int	kern_selected(void);		/* sleepers in poll(2) woken since */
 int	kern_kevent(struct kern_file *, struct knote *, int filter);
 int	kern_read(struct kern_file *, void *, size_t room, size_t *len);
 int	kern_write(struct kern_file *, const void *, size_t len);
-extern void (*kern_while_asleep)(void);	/* what others do meanwhile */
+/* What others do once, while the driver sleeps, drains or destroys a node. */
+extern void (*kern_while_asleep)(void);
 
 int64_t	kern_callout_ms(void);		/* -1: none armed */
 void	kern_callout_fires(void);

@@ -299,6 +299,9 @@ make_dev_s(struct make_dev_args *args, struct cdev **devp, const char *fmt, ...)
 	if ((error = failing(name)) != 0)
 		return (error);
 	KASSERT(find_node(name) == NULL, ("%s made twice", name));
+	KASSERT(args->mda_size == sizeof(*args), ("no make_dev_args_init"));
+	KASSERT(args->mda_flags == (MAKEDEV_CHECKNAME | MAKEDEV_WAITOK),
+	    ("make_dev_s flags"));
 	KASSERT(args->mda_devsw->d_version == D_VERSION, ("d_version"));
 	dev = calloc(1, sizeof(*dev));
 	snprintf(dev->name, sizeof(dev->name), "%s", name);
@@ -327,6 +330,7 @@ destroy_dev(struct cdev *dev)
 {
 	may_sleep("destroy_dev");
 	KASSERT(find_node(dev->name) != NULL, ("%s is gone", dev->name));
+	others_run();
 	*find_node(dev->name) = NULL;
 	for (struct kern_file *f = files; f != NULL; f = f->next)
 		if (f->dev == dev) {

@@ -33,6 +33,8 @@ pub struct Config {
     pub limit_is_given: bool,
     /// Where things lie.
     pub paths: Paths,
+    /// Where the metrics are written after each cycle, for a collector of text files.
+    pub metrics_file: Option<PathBuf>,
     /// Filesystems that need no freezing.
     pub exemptions: Vec<Exemption>,
     /// What is said of single plugins, by name.
@@ -93,6 +95,7 @@ struct Written {
     time: Time,
     paths: Paths,
     filesystems: Filesystems,
+    metrics: Metrics,
     plugin: BTreeMap<String, toml::Table>,
 }
 
@@ -116,6 +119,12 @@ struct Time {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct Metrics {
+    textfile: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Filesystems {
     exempt: Vec<Exempt>,
 }
@@ -130,7 +139,7 @@ struct Exempt {
 }
 
 /// The in-base driver's limit (FreeBSD: sys/dev/hyperv/utilities/hv_snapshot.c).
-const BASE_LIMIT: Duration = Duration::from_secs(15);
+pub const BASE_LIMIT: Duration = Duration::from_secs(15);
 
 impl Default for Device {
     fn default() -> Self {
@@ -240,6 +249,7 @@ impl Written {
             limits,
             limit_is_given: time.limit.is_some(),
             paths: self.paths,
+            metrics_file: self.metrics.textfile,
             exemptions: self.filesystems.exempt.into_iter().map(exempt).collect(),
             plugins,
         })

@@ -7,6 +7,7 @@ mod pid_file;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hv_vss_device::{Device, DeviceError, Driver};
 use hv_vss_platform::{memory, title};
@@ -30,6 +31,8 @@ pub use pid_file::{PidFile, PidFileError};
 pub enum StartError {
     /// The configuration can't be used.
     Config(ConfigError),
+    /// Somebody other than root decides what the configuration says.
+    Distrust(hv_vss_trust::Distrust),
     /// The device node can't be opened.
     Device(DeviceError),
     /// Another daemon runs, or the pid file can't be had.
@@ -42,6 +45,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Distrust(error) => write!(f, "the configuration is not used: {error}"),
             Self::Device(error) => error.fmt(f),
             Self::PidFile(error) => error.fmt(f),
             Self::System(doing, error) => write!(f, "can't {doing}: {error}"),
@@ -53,6 +57,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
+            Self::Distrust(error) => Some(error),
             Self::Device(error) => Some(error),
             Self::PidFile(error) => Some(error),
             Self::System(_, error) => Some(error),
@@ -65,17 +70,29 @@ impl std::error::Error for StartError {
 /// # Errors
 /// A sentence, when it can't start. Once it serves, it ends well or not at all.
 pub fn run(options: &Options) -> Result<(), StartError> {
+    let sink = Sink::open(options.destination())
+        .map_err(|error| StartError::System("write to the standard error output", error))?;
+    let journal = Journal::new(sink, if options.debug { Level::DEBUG } else { Level::INFO });
+    run_with(options, &journal).inspect_err(|error| {
+        // Under a supervisor nobody sees what is said on stderr.
+        if options.destination() == Destination::Syslog {
+            journal.say(Level::ERROR, &error.to_string());
+        }
+    })
+}
+
+fn run_with(options: &Options, journal: &Journal) -> Result<(), StartError> {
     let (path, presence) = match &options.config {
         Some(path) => (path.as_path(), Presence::Required),
         None => (Path::new(Config::DEFAULT_PATH), Presence::Optional),
     };
+    if path.exists() {
+        hv_vss_trust::regular_file(path, Some(Path::new("/"))).map_err(StartError::Distrust)?;
+    }
     let config = Config::load(path, presence).map_err(StartError::Config)?;
     // The lock comes first: of two daemons the second is told so, and not that the node is busy.
     let pid_file = PidFile::lock(&config.paths.pid_file).map_err(StartError::PidFile)?;
-    let device = Arc::new(Device::open(&config.node).map_err(StartError::Device)?);
-    let sink = Sink::open(options.destination())
-        .map_err(|error| StartError::System("write to the standard error output", error))?;
-    let journal = Journal::new(sink, if options.debug { Level::DEBUG } else { Level::INFO });
+    let device = Arc::new(open_device(&config.node, options.wait, journal).map_err(StartError::Device)?);
 
     if !options.foreground {
         // Threads don't survive a fork, so this comes before the first of them.
@@ -90,10 +107,30 @@ pub fn run(options: &Options) -> Result<(), StartError> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::System("start the event loop", error))?;
-    let served = tokio::task::LocalSet::new().block_on(&runtime, serve(config, journal, device));
+    let served = tokio::task::LocalSet::new().block_on(&runtime, serve(config, journal.clone(), device));
     pid_file.remove();
     served
 }
+
+/// Opens the node. With `wait` a missing one is said once and waited for.
+fn open_device(node: &Path, wait: bool, journal: &Journal) -> Result<Device, DeviceError> {
+    let mut said = false;
+    loop {
+        match Device::open(node) {
+            Err(DeviceError::Missing(error)) if wait => {
+                if !said {
+                    said = true;
+                    journal.say(Level::WARN, &format!("{error}; waiting until it is there"));
+                }
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// How often the node is looked for. The supervisor that has us wait is told by devd when it appears; this is for who has no devd.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<(), StartError> {
     let (sender, events) = mpsc::unbounded_channel();

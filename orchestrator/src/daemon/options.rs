@@ -19,6 +19,9 @@ pub struct Options {
     /// Where the log goes; by default to stderr in the foreground, else to syslog.
     #[arg(long, value_name = "WHERE")]
     pub log: Option<Log>,
+    /// If the device node is missing, say so once and wait until it is there. For a supervisor that would start us again and again.
+    #[arg(long)]
+    pub wait: bool,
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -56,7 +56,7 @@ impl Engine {
         }
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let brief = |record: &Record| Brief {
             cycle: record.cycle.clone(),
             began_ms: record.began_ms,

@@ -26,7 +26,7 @@ use hv_vss_wire::{Answer, Phase};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::child::Said;
-use crate::config::Config;
+use crate::config::{BASE_LIMIT, Config};
 use crate::control::{Question, Reply};
 use crate::cycle::{Cycle, HolderId, HostId, Input, Purpose, RequestId, Timer, Why};
 use crate::deadline::{Budget, Limits};
@@ -248,8 +248,14 @@ impl Engine {
     /// The driver in base has its 15 s in its code; ours tells. The configuration may lower either.
     fn limits_with(config: &Config, device: &Device) -> Limits {
         let mut limits = config.limits;
-        if let Some(driver) = hv_vss_platform::driver::time_limit().filter(|_| device.driver() == Driver::Ours) {
-            limits.limit = if config.limit_is_given { limits.limit.min(driver) } else { driver };
+        let driver = match device.driver() {
+            Driver::Base => Some(BASE_LIMIT),
+            Driver::Ours => hv_vss_platform::driver::time_limit(),
+        };
+        match driver {
+            Some(driver) if config.limit_is_given => limits.limit = limits.limit.min(driver),
+            Some(driver) => limits.limit = driver,
+            None => {}
         }
         limits
     }

@@ -333,6 +333,10 @@ impl Engine {
         self.tell_rehearsal(&record);
         self.history.add(record);
         self.scribe.write(Job::History(self.config.paths.state.join(super::HISTORY), self.history.clone()));
+        if let Some(path) = &self.config.metrics_file {
+            let text = crate::metrics::text(&self.status(), &self.tally);
+            self.scribe.write(Job::Publish(path.clone(), text));
+        }
     }
 
     /// The moment it began, and a letter if that was in the same second as the one before.

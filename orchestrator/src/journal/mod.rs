@@ -50,6 +50,11 @@ impl Journal {
         Self(Arc::new(Mutex::new(Lines { waiting: VecDeque::new(), lost: 0, held: false, sink, least })))
     }
 
+    /// Says something before (or after) there is a subscriber.
+    pub fn say(&self, level: Level, text: &str) {
+        self.with(|lines| lines.add(Line { level, at: Instant::now(), text: clean(text.to_owned()) }));
+    }
+
     /// From now on lines only wait: something is being suspended.
     pub fn hold(&self) {
         self.with(|lines| lines.held = true);

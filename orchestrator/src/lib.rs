@@ -1,11 +1,12 @@
 //! The orchestrator: reads the host's requests, plans, drives the steps, keeps the deadlines, answers.
 //!
 //! [`cycle`], [`plan`], [`deadline`] and [`config`] decide and do nothing else; [`engine`] performs what they decide; [`child`], [`reply`] and
-//! [`journal`] are the edges it works with.
+//! [`journal`] are the edges it works with; [`ctl`] is vssctl, which asks it from outside.
 
 pub mod child;
 pub mod config;
 pub mod control;
+pub mod ctl;
 pub mod cycle;
 pub mod daemon;
 pub mod deadline;

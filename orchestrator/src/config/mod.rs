@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::deadline::Limits;
 use crate::plan::Exemption;
-use span::Span;
+pub(crate) use span::Span;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq)]

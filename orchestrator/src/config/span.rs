@@ -6,18 +6,18 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 /// A span of time in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span(Duration);
+pub(crate) struct Span(Duration);
 
 impl Span {
     pub(super) const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    pub(super) const fn get(self) -> Duration {
+    pub(crate) const fn get(self) -> Duration {
         self.0
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let digits = text.find(|c: char| !c.is_ascii_digit())?;
         let count: u64 = text[..digits].parse().ok()?;
         let unit_ms = match &text[digits..] {

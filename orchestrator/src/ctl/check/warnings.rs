@@ -1,0 +1,80 @@
+//! What would not stop a backup now, and will one day.
+
+use super::findings::Findings;
+use crate::ctl::cycles::answered_ms;
+use crate::ctl::when::{float, span, span_of};
+use crate::deadline::Limits;
+use crate::record::CycleResult;
+
+/// What resuming a UFS took per cached vnode, in milliseconds: 120 to 165 ms with 10,000 of them, 37 to 42 ms with 2,000 (tried on FreeBSD 12.1 and
+/// 14.0 in emulation). The upper end: a warning may come early.
+const RESUME_MS_PER_VNODE: f64 = 0.021;
+/// A freeze that took more of its time than this is on its way to fail.
+const MUCH_OF_THE_TIME: f64 = 0.6;
+
+/// All of them, each a sentence with what to do.
+pub(super) fn all(findings: &Findings, limits: &Limits, cached_vnodes: Option<u64>) -> Vec<String> {
+    let thaw_answer_ms = limits.thaw_answer_after.as_secs_f64() * 1000.0;
+    let work_ms = limits.limit.saturating_sub(limits.reserve).as_secs_f64() * 1000.0;
+    [
+        slow_resume(cached_vnodes, thaw_answer_ms),
+        long_scripts(findings, work_ms),
+        slow_freeze(findings),
+        findings.hooks.not_run.clone(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Resuming reads the inode of each cached vnode again, and a THAW is answered FAIL if that takes too long.
+fn slow_resume(cached: Option<u64>, thaw_answer_ms: f64) -> Option<String> {
+    let cached = cached?;
+    let estimate_ms = float(cached) * RESUME_MS_PER_VNODE;
+    (estimate_ms > thaw_answer_ms / 2.0).then(|| {
+        format!(
+            "{cached} vnodes are cached, and resuming reads each of a frozen filesystem again: that may take up to {}, and a THAW that takes longer than {} is answered FAIL. Lower kern.maxvnodes, or raise thaw_answer_after in [time]",
+            span(estimate_ms),
+            span(thaw_answer_ms)
+        )
+    })
+}
+
+/// Scripts that all took as long as they may would leave no time for the filesystems.
+fn long_scripts(findings: &Findings, work_ms: f64) -> Option<String> {
+    let longest = float(findings.hooks.longest_freeze_ms());
+    (longest > work_ms).then(|| {
+        format!(
+            "the scripts in {} may together take {} before the freeze, and there are {} for everything: lower limit in [plugin.exec_hook], or that of single scripts",
+            findings.hooks.directory.display(),
+            span(longest),
+            span(work_ms)
+        )
+    })
+}
+
+fn slow_freeze(findings: &Findings) -> Option<String> {
+    let last = findings.last.as_ref().filter(|last| last.result == Some(CycleResult::Ok))?;
+    let took_ms = answered_ms(last)?;
+    (took_ms > float(last.budget_ms) * MUCH_OF_THE_TIME).then(|| {
+        format!(
+            "the last freeze took {} of the {} it had: `vssctl timeline {}` shows where the time went",
+            span(took_ms),
+            span_of(last.budget_ms),
+            last.cycle
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_cached_vnodes_are_a_warning_before_a_thaw_comes_too_late() {
+        assert_eq!(slow_resume(None, 2000.0), None);
+        assert_eq!(slow_resume(Some(40_000), 2000.0), None);
+        let warned = slow_resume(Some(200_000), 2000.0).unwrap();
+        assert!(warned.contains("200000 vnodes") && warned.contains("kern.maxvnodes"), "{warned}");
+    }
+}

@@ -1,0 +1,44 @@
+//! The daemon's configuration, read without closing anything.
+//!
+//! FreeBSD blocks close(2) of a file on a suspended filesystem until it is resumed, even of a file that was only read (seen on 12.1 and 14.0).
+//! A `vssctl thaw` that closed the configuration file before it had asked would wait for the thaw it was to ask for.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError, Presence};
+
+/// A configuration and where it is from.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) path: PathBuf,
+    /// The text; none if there is no such file and none was asked for.
+    pub(super) text: Option<String>,
+    pub(super) config: Config,
+}
+
+impl Settings {
+    /// Reads `asked`, or else the installed system's.
+    pub(super) fn load(asked: Option<&Path>) -> Result<Self, ConfigError> {
+        let (path, presence) = match asked {
+            Some(path) => (path, Presence::Required),
+            None => (Path::new(Config::DEFAULT_PATH), Presence::Optional),
+        };
+        let text = match read(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && presence == Presence::Optional => None,
+            Err(error) => return Err(ConfigError::Unreadable(path.into(), error)),
+        };
+        let config = Config::parse(path, text.as_deref().unwrap_or_default())?;
+        Ok(Self { path: path.into(), text, config })
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut file = ManuallyDrop::new(File::open(path)?);
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,60 @@
+//! The words around a timeline, the same in the terminal and in the picture.
+
+use crate::ctl::cycles::{answered_ms, kind_word, result_word};
+use crate::ctl::when::{float, moment, span, span_of};
+use crate::record::{Kind, Record};
+
+/// `Backup 20261122-225950: ok`.
+pub(super) fn title(record: &Record) -> String {
+    let kind = match record.kind {
+        Kind::Backup => "Backup",
+        Kind::Check | Kind::Rehearsal => kind_word(record.kind),
+    };
+    format!("{kind} {}: {}", record.cycle, result_word(record.result))
+}
+
+/// When it was, and how long things were frozen.
+pub(super) fn subtitle(record: &Record) -> String {
+    let mut words = moment(record.began_ms);
+    if let Some(frozen) = record.frozen_ms {
+        words.push_str(&format!(", filesystems frozen for {}", span_of(frozen)));
+    }
+    words
+}
+
+/// How much of the time for an answer was used: the share, and the words.
+pub(super) fn used(record: &Record) -> Option<(f64, String)> {
+    let answered = answered_ms(record)?;
+    let what = if record.kind == Kind::Rehearsal { "all held" } else { "answered" };
+    let share = answered / float(record.budget_ms).max(1.0);
+    Some((share, format!("{what} after {} of {}", span(answered), span_of(record.budget_ms))))
+}
+
+/// A tick's time: `0`, `50 ms`, `1.5 s`, without zeros behind the point.
+pub(super) fn tick(ms: f64) -> String {
+    let (value, unit) = if ms >= 60_000.0 {
+        (ms / 60_000.0, "min")
+    } else if ms >= 1_000.0 {
+        (ms / 1_000.0, "s")
+    } else {
+        (ms, "ms")
+    };
+    if ms <= 0.0 {
+        return "0".to_owned();
+    }
+    let digits = format!("{value:.1}");
+    format!("{} {unit}", digits.strip_suffix(".0").unwrap_or(&digits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_told_without_needless_zeros() {
+        assert_eq!(
+            [0.0, 0.5, 50.0, 1_500.0, 2_000.0, 120_000.0].map(tick),
+            ["0", "0.5 ms", "50 ms", "1.5 s", "2 s", "2 min"]
+        );
+    }
+}

@@ -41,7 +41,7 @@ pub fn open(path: &Path) -> Result<OwnedFd> {
 /// Suspends writing to a filesystem. Sleeps uninterruptibly until the kernel has written out what was dirty.
 ///
 /// # Errors
-/// As [`explain`]ed; after any of them this descriptor holds nothing.
+/// As `explain` below puts them; after any of them this descriptor holds nothing.
 pub fn suspend(fd: impl AsFd, filesystem: FsId) -> Result<()> {
     let fd = fd.as_fd();
     // SAFETY: the kernel reads eight bytes from a valid pointer and keeps none.

@@ -50,8 +50,15 @@ for test in debug/deps/*; do
     else
         [ "$before" != "$passed $failed" ] || failed=$((failed + 1))
         echo "  $name: exit $status"
+        # Which tests failed, where, and the first line of why.
+        reason=no
         while read -r line; do
-            case "$line" in *FAILED* | *panicked* | *ld-elf*) echo "    $line" ;; esac
+            [ $reason = no ] || echo "      $line"
+            reason=no
+            case "$line" in
+                *" ... FAILED" | *ld-elf*) echo "    $line" ;;
+                *panicked*) echo "    $line"; reason=next ;;
+            esac
         done < "$log"
     fi
 done

@@ -139,7 +139,7 @@ fn live(socket: &str) -> io::Result<()> {
     say("null");
     let mut memory = vec![0_u8; 64 << 20];
     memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
-    say(if memory.iter().map(|byte| u64::from(*byte)).sum::<u64>() == 16384 { "memory" } else { "no memory" });
+    say(if memory.iter().step_by(4096).all(|byte| *byte == 1) { "memory" } else { "no memory" });
     Command::new(std::env::current_exe()?).args(["act", "nothing"]).status()?;
     say("child");
     nix::unistd::sync();

@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Report, holder_of, is_frozen, is_writable};
 use crate::actor::{Actor, BLOCKED};
-use crate::ground::{Ground, text};
+use crate::ground::{Disk, Ground, text};
 
 pub(crate) fn blocking(ground: &Ground, report: &mut Report) {
     let disk = &ground.outer;
@@ -24,18 +25,33 @@ pub(crate) fn blocking(ground: &Ground, report: &mut Report) {
         reader.says("closed")?;
         reader.has_ended()
     });
-    report.claim("a program on a suspended filesystem starts, and can't end before the resume", || {
-        let program = disk.file("program");
-        let own = std::env::current_exe().map_err(|error| error.to_string())?;
-        fs::copy(own, &program).map_err(|error| error.to_string())?;
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+    report.claim(
+        "a program whose libraries lie on a suspended filesystem hangs when it has opened them, until the resume",
+        || {
+            let here = own_program_on(disk)?;
+            // Which of the two it needs depends on the kernel's release; each of them is in every dynamic program of Rust.
+            for library in ["libc.so.7", "libthr.so.3"] {
+                fs::copy(format!("/lib/{library}"), disk.file(library))
+                    .map_err(|error| format!("/lib/{library}: {error}"))?;
+            }
+            let mut holder = holder_of(disk)?;
+            let mut started =
+                Actor::spawn(Command::new(&here).args(["act", "nothing"]).env("LD_LIBRARY_PATH", &disk.on))?;
+            if started.ends(BLOCKED) {
+                return Err("it ended".into());
+            }
+            holder.tell("resume");
+            started.has_ended()
+        },
+    );
+    report.observe("a program that itself lies on a suspended filesystem, but whose libraries don't", || {
+        let here = own_program_on(disk)?;
         let mut holder = holder_of(disk)?;
-        let mut started = Actor::spawn(Command::new(&program).args(["act", "nothing"]))?;
-        if started.ends(BLOCKED) {
-            return Err("it ended".into());
-        }
+        let mut started = Actor::spawn(Command::new(&here).args(["act", "nothing"]))?;
+        let seen = if started.ends(BLOCKED) { "starts and ends" } else { "starts and can't end" };
         holder.tell("resume");
-        started.has_ended()
+        started.has_ended()?;
+        Ok(seen.to_owned())
     });
     report.claim("SIGKILL to a process that is blocked so has no effect before the resume", || {
         let mut holder = holder_of(disk)?;
@@ -82,4 +98,13 @@ pub(crate) fn blocking(ground: &Ground, report: &mut Report) {
         shell.says("read")
     });
     report.claim("after all this the filesystem is writable", || is_writable(disk));
+}
+
+/// A copy of this program on that filesystem.
+fn own_program_on(disk: &Disk) -> Result<PathBuf, String> {
+    let program = disk.file("program");
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    fs::copy(own, &program).map_err(|error| error.to_string())?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+    Ok(program)
 }

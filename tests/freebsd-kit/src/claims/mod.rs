@@ -38,6 +38,17 @@ impl Report {
             }
         }
     }
+
+    /// Prints what this kernel does where nothing of ours depends on it, and kernels may differ.
+    pub(crate) fn observe(&mut self, what: &str, seen: impl FnOnce() -> Result<String, String>) {
+        match seen() {
+            Ok(seen) => println!("seen    {what} {seen}"),
+            Err(reason) => {
+                self.failed += 1;
+                println!("NOT MET {what}: {reason}");
+            }
+        }
+    }
 }
 
 /// A process that holds this filesystem.

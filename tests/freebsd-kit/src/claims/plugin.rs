@@ -45,16 +45,18 @@ pub(crate) fn plugin(ground: &Ground, under_test: &Plugin, report: &mut Report) 
         writers.into_iter().try_for_each(went_on)
     });
     report.claim("a filesystem that somebody else holds is refused with a sentence that names it, and the other one still freezes", || {
-        let other = super::holder_of(&ground.outer)?;
+        // The inner one: with the outer in other hands a suspend of what lies on it would wait for ever, and every resume with it.
+        let other = super::holder_of(&ground.inner)?;
         let mut host = Host::start(under_test)?;
-        host.freezes(&ground.inner, PATIENCE)?;
-        let refused = host.freeze(&ground.outer, PATIENCE)?;
+        let refused = host.freeze(&ground.inner, PATIENCE)?;
+        host.freezes(&ground.outer, PATIENCE)?;
+        host.thaws(&ground.outer).map(drop)?;
         drop(other);
         match refused {
-            Answer::Refused { reason } if reason.contains(&ground.outer.on.display().to_string()) => {}
+            Answer::Refused { reason } if reason.contains(&ground.inner.on.display().to_string()) => {}
             other => return Err(format!("{other:?}")),
         }
-        host.thaws(&ground.inner).map(drop)?;
+        is_writable(&ground.outer)?;
         is_writable(&ground.inner)
     });
     report.claim("a host that is killed while it holds both lets both go", || {

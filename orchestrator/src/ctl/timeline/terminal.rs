@@ -74,7 +74,13 @@ pub fn terminal(record: &Record, paper: &Paper) -> String {
         return text;
     }
     let indent = |row: &Row| if row.kind == RowKind::Script { 2 } else { 0 };
-    let names = chart.rows.iter().map(|row| columns(&row.name) + indent(row)).max().unwrap_or(0).clamp(6, NAMES.min(paper.width / 4));
+    let names = chart
+        .rows
+        .iter()
+        .map(|row| columns(&row.name) + indent(row))
+        .max()
+        .unwrap_or(0)
+        .clamp(6, NAMES.min(paper.width / 4));
     let bars = paper.width.saturating_sub(names + 2 * TOOK + 4).max(16);
     let canvas = Canvas { chart: &chart, blocks, paper, names, bars };
 

@@ -7,6 +7,7 @@
 #
 # PREFIX, DESTDIR	where to
 # PRODUCTS		where the programs and plugins were built
+# VSSCTL		a vssctl that runs here, where PRODUCTS are for another system
 # STRIP=-s		without symbols
 # WITHOUT_HYPERV=yes	nothing is built or installed
 
@@ -14,7 +15,7 @@ PREFIX?=	/usr/local
 PRODUCTS?=	$${CARGO_TARGET_DIR:-target}/release
 
 HV_VSS_INSTALL=	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" PRODUCTS="$(PRODUCTS)" \
-		STRIP="$(STRIP)" ARCH="$(ARCH)" \
+		STRIP="$(STRIP)" ARCH="$(ARCH)" VSSCTL="$(VSSCTL)" \
 		WITHOUT_HYPERV="$(WITHOUT_HYPERV)" packaging/install
 
 install:

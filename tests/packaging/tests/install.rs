@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -38,13 +39,14 @@ impl Place {
             "share/man/man3",
             "share/man/man5",
             "share/man/man8",
+            "share/bash-completion/completions",
+            "share/zsh/site-functions",
+            "share/fish/vendor_completions.d",
         ] {
             root.write(&format!("usr/local/{directory}/others"), "not ours\n");
         }
         root.write("var/db/others", "not ours\n");
-        for product in PROGRAMS.iter().chain(&PLUGINS) {
-            products.write(product, &format!("this is {product}\n"));
-        }
+        write_products(&products);
         Self { make, root, products }
     }
 
@@ -65,6 +67,14 @@ impl Place {
     #[track_caller]
     fn has(&self, path: &str) -> bool {
         self.root.path().join(path).exists()
+    }
+}
+
+/// What a build leaves. Only vssctl has to run: it prints its completions.
+fn write_products(products: &Directory) {
+    for product in PROGRAMS.iter().chain(&PLUGINS) {
+        let file = products.write(product, &format!("#!/bin/sh\n# this is {product}\necho \"$*\"\n"));
+        fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
     }
 }
 
@@ -95,6 +105,9 @@ fn each_file_has_its_place_its_mode_and_root_as_its_owner() {
             ("usr/local/etc/hv_vss/hv_vss.toml.sample", 0o644),
             ("usr/local/etc/hv_vss/hooks.d", 0o755),
             ("usr/local/include/hv_vss_plugin.h", 0o444),
+            ("usr/local/share/bash-completion/completions/vssctl", 0o444),
+            ("usr/local/share/zsh/site-functions/_vssctl", 0o444),
+            ("usr/local/share/fish/vendor_completions.d/vssctl.fish", 0o444),
             ("usr/local/share/man/man8/hv_vss_daemon.8", 0o444),
             ("usr/local/share/man/man8/vssctl.8", 0o444),
             ("usr/local/share/man/man5/hv_vss.toml.5", 0o444),
@@ -113,7 +126,10 @@ fn each_file_has_its_place_its_mode_and_root_as_its_owner() {
             let text = String::from_utf8_lossy(entry.content.as_deref().unwrap_or_default());
             assert!(!text.contains("%%"), "{path} has something left to be filled in");
         }
-        assert_eq!(place.root.read("usr/local/lib/hv_vss/plugins/ufs.so"), "this is libufs.so\n");
+        assert_eq!(
+            place.root.read("usr/local/lib/hv_vss/plugins/ufs.so"),
+            "#!/bin/sh\n# this is libufs.so\necho \"$*\"\n"
+        );
     });
 }
 
@@ -284,6 +300,35 @@ fn with_the_usual_prefix_the_installed_configuration_sets_nothing() {
 }
 
 #[test]
+fn completions_are_what_vssctl_prints() {
+    with_either_make(|place| {
+        place.make("install", &[]).well();
+        for (shell, file) in [
+            ("bash", "bash-completion/completions/vssctl"),
+            ("zsh", "zsh/site-functions/_vssctl"),
+            ("fish", "fish/vendor_completions.d/vssctl.fish"),
+        ] {
+            assert_eq!(place.root.read(&format!("usr/local/share/{file}")), format!("completions {shell}\n"));
+        }
+    });
+}
+
+#[test]
+fn products_for_another_system_need_a_vssctl_that_runs_here() {
+    with_either_make(|place| {
+        let native = Directory::new();
+        write_products(&native);
+        fs::write(place.products.path().join("vssctl"), "no program\n").unwrap();
+        fs::set_permissions(place.products.path().join("vssctl"), Permissions::from_mode(0o644)).unwrap();
+        let before = place.tree();
+        let said = place.make("install", &[]).badly();
+        assert_eq!(place.tree(), before);
+        assert!(said.contains("name with VSSCTL=FILE one that does"), "{said}");
+        place.make("install", &[&format!("VSSCTL={}", native.path().join("vssctl").display())]).well();
+    });
+}
+
+#[test]
 fn what_was_not_built_is_named_before_anything_is_installed() {
     with_either_make(|place| {
         let before = place.tree();
@@ -310,9 +355,7 @@ fn whoever_stages_a_package_need_not_be_root() {
     }
     let (root, nobody) = (Directory::new(), 65534);
     let products = Directory::new();
-    for product in PROGRAMS.iter().chain(&PLUGINS) {
-        products.write(product, "built\n");
-    }
+    write_products(&products);
     std::os::unix::fs::chown(root.path(), Some(nobody), Some(nobody)).unwrap();
     let mut command = Command::new(source("packaging/install"));
     command.arg("install").env("DESTDIR", root.path()).env("PRODUCTS", products.path()).uid(nobody).gid(nobody);

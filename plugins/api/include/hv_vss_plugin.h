@@ -156,7 +156,7 @@ struct hv_vss_host {
 	uint32_t	 size;
 	uint32_t	 abi;		/* the newest version this host knows */
 
-	/* One line for hv_vss's log.  Never blocks; when too many lines come at once, some are dropped and counted. */
+	/* One line for hv_vss's log.  Never blocks; of too many at once the rest is dropped and counted. */
 	void		(*log)(const struct hv_vss_host *host, int32_t level, const char *text);
 
 	/*

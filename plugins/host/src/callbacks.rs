@@ -26,6 +26,10 @@ pub enum Patience {
     ToTheEnd,
 }
 
+/// How many log lines a plugin may send in one call. What is beyond is dropped and counted, however fast it is read: the orchestrator that reads it has a
+/// backup to take meanwhile.
+const LINES_IN_A_CALL: u32 = 2000;
+
 /// The call at work.
 pub struct AtWork {
     /// The socket for what the plugin says.
@@ -40,6 +44,8 @@ pub struct AtWork {
     pub lost: Option<String>,
     /// What has been let go, for the record that outlives the orchestrator.
     pub debt: Rc<Debt>,
+    /// How many log lines it has sent.
+    pub lines: u32,
 }
 
 thread_local! {
@@ -50,7 +56,11 @@ thread_local! {
 pub fn during<R>(at_work: AtWork, call: impl FnOnce() -> R) -> (R, Option<AtWork>) {
     AT_WORK.set(Some(at_work));
     let result = call();
-    (result, AT_WORK.take())
+    let at_work = AT_WORK.take();
+    if let Some(at_work) = &at_work {
+        at_work.link.borrow_mut().tell_of_dropped_lines();
+    }
+    (result, at_work)
 }
 
 /// The functions, as the header has them.
@@ -90,7 +100,11 @@ unsafe extern "C" fn log(_: *const abi::Host, level: i32, line: *const c_char) {
         abi::LOG_WARN => Level::Warn,
         _ => Level::Error,
     };
-    at_work(|call| call.link.borrow_mut().log(level, &line));
+    at_work(|call| {
+        call.lines += 1;
+        let mut link = call.link.borrow_mut();
+        if call.lines > LINES_IN_A_CALL { link.drop_line() } else { link.log(level, &line) }
+    });
 }
 
 unsafe extern "C" fn substep(

@@ -150,7 +150,7 @@ impl Link {
     pub fn send_substep(&mut self, event: &Event) {
         self.flush();
         if self.outbox.len() > SUBSTEPS_UP_TO {
-            self.dropped += 1;
+            self.drop_line();
         } else {
             self.send(event);
         }
@@ -160,15 +160,25 @@ impl Link {
     pub fn log(&mut self, level: Level, text: &str) {
         self.flush();
         if self.outbox.len() > LOGS_UP_TO {
-            self.dropped += 1;
+            self.drop_line();
             return;
         }
-        if self.dropped > 0 {
-            let text = format!("{} log lines were dropped, since they came faster than they were read", self.dropped);
+        self.tell_of_dropped_lines();
+        self.send(&Event::Log { level, text: one_line(text) });
+    }
+
+    /// Counts a line that is not sent.
+    pub fn drop_line(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Says how many lines were not sent, if there is room to say it.
+    pub fn tell_of_dropped_lines(&mut self) {
+        if self.dropped > 0 && self.outbox.len() <= LOGS_UP_TO {
+            let text = format!("{} log lines were dropped, since too many came at once", self.dropped);
             self.dropped = 0;
             self.send(&Event::Log { level: Level::Warn, text });
         }
-        self.send(&Event::Log { level, text: one_line(text) });
     }
 
     /// Sends what the socket has room for.

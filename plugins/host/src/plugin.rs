@@ -234,8 +234,15 @@ impl Plugin {
 
     fn called<R>(&self, order: Order, deadline: Monotonic, call: impl FnOnce() -> R) -> (R, Option<String>) {
         let Order { id, patience } = order;
-        let at_work =
-            AtWork { link: Rc::clone(&self.link), id, deadline, patience, lost: None, debt: Rc::clone(&self.debt) };
+        let at_work = AtWork {
+            link: Rc::clone(&self.link),
+            id,
+            deadline,
+            patience,
+            lost: None,
+            debt: Rc::clone(&self.debt),
+            lines: 0,
+        };
         let (result, at_work) = callbacks::during(at_work, call);
         (result, at_work.and_then(|at_work| at_work.lost))
     }

@@ -185,8 +185,11 @@ fn a_plugin_that_prints_or_floods_the_log_is_answered_in_time() {
     assert_eq!(Stage::that_does("print", "freeze").freeze(), done());
     let mut stage = Stage::that_does("flood", "freeze");
     assert_eq!(stage.freeze(), done());
+    // The first ones, and one that counts the others: the orchestrator has a backup to take meanwhile.
     let lines = stage.host.said.iter().filter(|event| matches!(event, Event::Log { .. })).count();
-    assert!((1..=100_001).contains(&lines), "{lines}");
+    assert!(lines <= 2001, "{lines} log lines in one call");
+    let counted = |event: &Event| matches!(event, Event::Log { text, .. } if text.ends_with("lines were dropped, since too many came at once"));
+    assert!(stage.host.said.iter().any(counted));
 }
 
 #[test]

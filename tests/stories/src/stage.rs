@@ -259,6 +259,12 @@ impl Stage {
         &self.home
     }
 
+    /// The node for applications.
+    #[must_use]
+    pub fn application_node(&self) -> PathBuf {
+        self.dev().join("hv_appvss_dev")
+    }
+
     pub(crate) fn dev(&self) -> PathBuf {
         self.ground.directory().join("dev")
     }

@@ -48,9 +48,8 @@ pub enum Reading {
 }
 
 /// Ends of names that editors and packages leave behind, and those of samples.
-const LEFT_BEHIND: [&str; 12] = [
-    "~", ".bak", ".orig", ".sample", ".dist", ".swp", ".rpmnew", ".rpmorig", ".rpmsave", ".pkgnew", ".pkgsave", ".rej",
-];
+const LEFT_BEHIND: [&str; 11] =
+    ["~", ".bak", ".orig", ".sample", ".dist", ".swp", ".rpmnew", ".rpmorig", ".rpmsave", ".pkgnew", ".pkgsave"];
 const PRE_FREEZE: &str = ".pre-freeze";
 const POST_THAW: &str = ".post-thaw";
 

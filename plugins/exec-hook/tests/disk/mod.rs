@@ -1,5 +1,6 @@
 //! A disk that can be frozen and copied: an ext4 image on a tmpfs, in a mount namespace of this thread's own, so that no other mount of the machine is
 //! ever touched. A process at its side thaws it when this one ends, however it ends.
+#![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(unreachable_pub, reason = "this is a module of each test program")]
 #![allow(clippy::unwrap_used, reason = "a test's own set-up may panic")]
 

@@ -60,6 +60,8 @@ impl Stage {
     #[track_caller]
     pub fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // First of all, so that nothing is left lying about if they don't build.
+        built();
         let name = format!("hv_vss-hooks-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let ground = std::env::temp_dir().join(name);
         fs::create_dir(&ground).unwrap();

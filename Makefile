@@ -4,13 +4,15 @@
 #	make demo		one whole backup, shown step by step (root, Linux, /dev/fuse)
 #	make test		every test
 #	make lint		formatting, clippy and rustdoc, as CI demands them
+#	make install		under PREFIX (packaging/install.mk has more)
 #	make freebsd		cross-build for FreeBSD and check what comes out
 #	make freebsd-test-kit	a tarball that tests all this on a FreeBSD machine
 
 CARGO?=		cargo
 
 all:
-	$(CARGO) build --release --locked
+	@! WITHOUT_HYPERV="$(WITHOUT_HYPERV)" ARCH="$(ARCH)" packaging/install may-build || \
+	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories
 
 demo:
 	$(CARGO) build --locked --workspace
@@ -33,5 +35,7 @@ freebsd-test-kit:
 clean:
 	$(CARGO) clean
 	$(MAKE) -C kmod clean
+
+include packaging/install.mk
 
 .PHONY: all demo test lint freebsd freebsd-test-kit clean

@@ -36,7 +36,7 @@ count() {
 }
 
 echo
-echo "unit tests"
+echo "tests (not in this kit, since they need a compiler and the sources: $(cat not-in-this-kit))"
 for test in debug/deps/*; do
     name=$(basename "$test")
     case " ${SKIP:-} " in *" ${name%-*} "*) echo "  $name: skipped, as told"; continue ;; esac

@@ -48,7 +48,7 @@ pub fn move_up(fd: OwnedFd, lowest: RawFd) -> Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs::File;
     use std::os::fd::AsFd;
 
     use super::*;
@@ -104,6 +104,5 @@ mod tests {
         let files = disk_files().unwrap();
         assert!(files.len() >= 3);
         assert!(files.is_sorted(), "{files:?}");
-        assert!(fs::metadata(&files[0].1).is_ok(), "the name of {files:?} is a path");
     }
 }

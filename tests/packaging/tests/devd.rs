@@ -85,7 +85,7 @@ fn devd_prefers_them_to_freebsds_for_the_same_events() {
 #[test]
 fn when_the_node_appears_the_daemon_runs_and_when_it_goes_both_processes_end() {
     let machine = FreeBsd::with("hv_vss_enable=YES\n");
-    assert_eq!(machine.acts(&chosen("CREATE")).well(), "", "quiet means quiet");
+    assert_eq!(machine.acts(&chosen("CREATE")).well(), "Starting hv_vss.\n");
     machine.runs();
     machine.hears("runs: -n --wait --log syslog in /\n");
 

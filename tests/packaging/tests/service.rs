@@ -40,6 +40,8 @@ fn freebsds_own_daemon_is_named_and_left_alone() {
     let machine = FreeBsd::with("");
     machine.acts("service hv_vss quietstart").well();
     machine.hears("runs: ");
+    // The shell that is to become its sleep looks like another one for a moment.
+    eventually("it is alone", || machine.processes("hv_vss_daemon").len() == 1);
     let [base] = machine.processes("hv_vss_daemon")[..] else { panic!("one daemon") };
 
     let said = machine.service("onestart").badly();

@@ -4,8 +4,11 @@
 //! nothing stays frozen, and the next cycle works. (That each kind of misbehaviour ends with its process is tried on the plugin host alone:
 //! plugins/host/tests/hostile.rs.)
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
@@ -28,6 +31,45 @@ fn compiled(stage: &Stage, options: &[&str]) -> PathBuf {
         .expect("a C compiler, as cc");
     assert!(status.success(), "the test plugin does not compile with {options:?}");
     file
+}
+
+/// The plugin in C of docs/plugin-guide.md, made by the guide's own command from nothing but the header, and installed.
+#[track_caller]
+fn with_the_guides_plugin(stage: Stage, socket: &Path) -> Stage {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let guide = std::fs::read_to_string(project.join("docs/plugin-guide.md")).expect("the guide");
+    let block = |fence: &str, part: &str| {
+        let blocks = guide.split(fence).skip(1).filter_map(|rest| rest.split("```").next());
+        blocks.into_iter().find(|block| block.contains(part)).expect("a block of the guide").to_owned()
+    };
+    let empty = stage.scratch("vendor");
+    std::fs::create_dir(&empty).expect("an empty directory");
+    let header = project.join("plugins/api/include/hv_vss_plugin.h");
+    std::fs::copy(header, empty.join("hv_vss_plugin.h")).expect("the header");
+    std::fs::write(empty.join("queued.c"), block("```c\n", "/* queued.c:")).expect("the source");
+    let made = Command::new("sh").arg("-ec").arg(block("```sh\n", "cc ")).current_dir(&empty).status();
+    assert!(made.expect("a shell").success(), "the guide's plugin does not compile");
+    let library = std::fs::read(empty.join("queued.so")).expect("the plugin");
+    let table = block("```toml\n", "[plugin.queued]").replace("/var/run/queued.sock", &socket.display().to_string());
+    stage.file_in_plugins("queued.so", &library).configured(&table)
+}
+
+/// The guide's application: answers on a socket, and tells each line that it hears.
+fn queued_listens_on(socket: &Path) -> Receiver<String> {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let (told, heard) = channel();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(connection.try_clone().expect("a second handle")).lines();
+            for line in lines.map_while(Result::ok) {
+                let answered = connection.write_all(if line == "pause" { b"paused\n" } else { b"resumed\n" });
+                if answered.is_err() || told.send(line).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    heard
 }
 
 /// The SDK's example for ext4, built and installed as `fifreeze.so`; the disks of the stage are shown to the daemon as what they really are.
@@ -103,6 +145,19 @@ both_drivers! {
         guest.runs();
         guest.host_may_not(Thaw);
         a_cycle_works(&guest);
+    }
+
+    fn the_guides_plugin_pauses_its_application_for_the_time_of_the_freeze(stage: Stage) {
+        let socket = stage.scratch("queued.sock");
+        let heard = queued_listens_on(&socket);
+        let guest = with_the_guides_plugin(stage.disk("data"), &socket).start();
+        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["pause"]);
+        guest.host_may(Thaw);
+        guest.runs();
+        assert_eq!(heard.recv_timeout(Duration::from_secs(5)).as_deref(), Ok("resume"));
     }
 
     fn a_plugin_that_behaves_is_a_step_like_any_other(stage: Stage) {

@@ -128,9 +128,12 @@ impl Ground {
         disk
     }
 
-    /// Thaws every disk, whoever froze it.
+    /// Thaws every disk, whoever froze it. All at once, since the thaw of one writes to the image file that lies on another, and a freeze that
+    /// was asked for in the wrong order waits for the thaw of the other.
     pub fn thaw_all(&self) {
-        self.disks.iter().rev().for_each(|disk| thaw_by_force(&disk.on));
+        std::thread::scope(|scope| {
+            self.disks.iter().for_each(|disk| drop(scope.spawn(|| thaw_by_force(&disk.on))));
+        });
     }
 
     /// What is mounted, oldest first.

@@ -241,13 +241,16 @@ impl Drop for Guest {
             self.tell_what_happened();
         }
         // Its hosts let go when it is gone; whatever is still frozen then, the simulator thaws at its own end.
-        drop(self.daemon.take());
         let pid = i32::try_from(self.sim.id()).unwrap_or(0);
+        self.daemon.iter().for_each(Daemon::kill);
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         while matches!(self.sim.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
+        // Before anything is waited for: what hangs, hangs on one of these.
+        self.stage.ground.thaw_all();
+        drop(self.daemon.take());
         process::end_all_in_this_namespace();
         let _ = self.sim.wait();
         self.stage.ground.thaw_all();

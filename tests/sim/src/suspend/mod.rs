@@ -9,8 +9,9 @@ mod freezer;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::{ReplyEmpty, ReplyIoctl};
 use hv_vss_platform::mounts::{FsId, Mount};
@@ -25,6 +26,9 @@ pub(crate) use freezer::thaw_by_force;
 pub const UFSSUSPEND: u32 = nix::request_code_write!(b'U', 1, 8) as u32;
 /// Resumes the one this descriptor holds.
 pub const UFSRESUME: u32 = nix::request_code_none!(b'U', 2) as u32;
+
+/// How long the end of the simulator waits for a freeze that is under way.
+const LAST_FREEZE: Duration = Duration::from_secs(2);
 
 /// When a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,6 +101,7 @@ pub(crate) struct Suspender {
     held: Mutex<BTreeMap<u64, Held>>,
     refusals: Mutex<Vec<String>>,
     in_a_jail: Mutex<bool>,
+    freezing: AtomicBool,
     faults: Mutex<Faults>,
     faults_changed: Condvar,
 }
@@ -109,6 +114,7 @@ impl Suspender {
             held: Mutex::default(),
             refusals: Mutex::default(),
             in_a_jail: Mutex::default(),
+            freezing: AtomicBool::new(false),
             faults: Mutex::default(),
             faults_changed: Condvar::new(),
         }
@@ -167,12 +173,13 @@ impl Suspender {
         }
         self.strike(fsid, Moment::Suspend).map_err(|errno| (errno, "as the test asked".to_owned()))?;
 
-        // Held from before the freeze until it is on record, so that `thaw_all` can't miss it.
+        let frozen = self.freeze(Path::new(&mount.on)).map_err(|errno| (errno, format!("freezing {}", mount.on)))?;
         let mut held = locked(&self.held);
         if locked(&self.faults).ending {
+            // `thaw_all` has been by: this one would be missed.
+            drop(frozen);
             return Err((Errno::ENXIO, "the simulator is ending".to_owned()));
         }
-        let frozen = Frozen::freeze(Path::new(&mount.on)).map_err(|errno| (errno, format!("freezing {}", mount.on)))?;
         log.add(Event::Frozen { on: mount.on.clone() });
         if held.contains_key(&handle) {
             // One descriptor, one filesystem: the kernel finds out only now, and lets go of the second.
@@ -183,6 +190,14 @@ impl Suspender {
         let holding = Holding { fsid, on: mount.on.clone(), pid };
         held.insert(handle, Held { holding, frozen });
         Ok(())
+    }
+
+    /// Without holding any lock: a freeze that was asked for in the wrong order waits for another filesystem's thaw.
+    fn freeze(&self, on: &Path) -> Result<Frozen, Errno> {
+        self.freezing.store(true, Ordering::SeqCst);
+        let frozen = Frozen::freeze(on);
+        self.freezing.store(false, Ordering::SeqCst);
+        frozen
     }
 
     fn resume(&self, handle: u64, log: &IcLog) -> Result<(), Errno> {
@@ -240,7 +255,16 @@ impl Suspender {
     pub(crate) fn thaw_all(&self) {
         locked(&self.faults).ending = true;
         self.faults_changed.notify_all();
-        locked(&self.held).clear();
+        let held = std::mem::take(&mut *locked(&self.held));
+        // All at once: the thaw of one writes to the image file that lies on another.
+        std::thread::scope(|scope| {
+            held.into_values().for_each(|held| drop(scope.spawn(|| drop(held.frozen))));
+        });
+        // A freeze that was under way ends now, sees that the end has come, and takes itself back.
+        let deadline = Instant::now() + LAST_FREEZE;
+        while self.freezing.load(Ordering::SeqCst) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn mounts(&self) -> Result<Vec<Mount>, String> {

@@ -82,6 +82,11 @@ impl Daemon {
         kill(Pid::from_raw(self.pid()), signal).unwrap_or_else(|errno| panic!("can't signal the daemon: {errno}"));
     }
 
+    /// Ends it, if it is still there, and does not wait.
+    pub(crate) fn kill(&self) {
+        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGKILL);
+    }
+
     /// What it has logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {

@@ -54,7 +54,7 @@ impl Place {
         let mut command = Command::new(self.make);
         // What `make test` was called with is none of these.
         command.current_dir(source("")).env_remove("MAKEFLAGS").env_remove("MAKELEVEL").env_remove("MFLAGS");
-        command.args(["-f", "packaging/install.mk", target]);
+        command.arg(target);
         command.arg(format!("DESTDIR={}", self.root.path().display()));
         command.arg(format!("PRODUCTS={}", self.products.path().display()));
         run(command.args(variables))
@@ -196,6 +196,22 @@ fn without_hyperv_nothing_is_installed_and_it_says_so() {
         let said = place.make("install", &["WITHOUT_HYPERV=yes"]).well();
         assert_eq!(said, "hv_vss: WITHOUT_HYPERV is set: nothing to build or install\n");
         assert_eq!(place.tree(), before);
+    });
+}
+
+#[test]
+fn what_has_no_hyperv_builds_nothing_either() {
+    with_either_make(|place| {
+        let cargo = place.products.write("cargo", "#!/bin/sh\necho \"cargo $1 $2\"\n");
+        fs::set_permissions(&cargo, Permissions::from_mode(0o755)).unwrap();
+        let cargo = format!("CARGO={}", cargo.display());
+        assert_eq!(place.make("all", &[&cargo, "ARCH=amd64"]).well(), "cargo build --release\n");
+        for (variable, why) in
+            [("WITHOUT_HYPERV=yes", "WITHOUT_HYPERV is set"), ("ARCH=riscv64", "no Hyper-V on riscv64")]
+        {
+            let said = place.make("all", &[&cargo, variable]).well();
+            assert!(said.contains(why) && !said.contains("cargo build"), "{said}");
+        }
     });
 }
 

@@ -316,23 +316,40 @@ fn every_state_finds_rest(nodes: &[Node], edges: &[Vec<(Input, usize)>]) {
     assert!(stuck.is_none(), "no way back to idle from {:#?}", nodes[stuck.unwrap_or(0)]);
 }
 
-#[test]
-fn in_every_state_that_can_be_reached_each_request_has_one_answer_and_idle_holds_nothing() {
-    let plans = [
-        "app 10 on 0, fs on 1, fs on 1",
-        "app 10 on 0, app 20 on 1, fs on 2",
-        "app 10 on 0, app 10 on 1, fs on 2",
-        "app 10 on 0, survivor on 1, fs on 2",
-        "app 50 on 0, fs on 0, fs on 1",
-    ];
-    for plan in plans {
-        let (nodes, edges) = walk(&shape(plan));
-        every_state_finds_rest(&nodes, &edges);
-        let transitions: usize = edges.iter().map(Vec::len).sum();
-        println!("{plan}: {} states, {transitions} transitions", nodes.len());
-        assert!(
-            nodes.iter().any(|(cycle, _)| matches!(cycle.state(), State::Frozen(_))),
-            "the walk never froze anything"
-        );
+/// Walks one plan to its end.
+fn closes(plan: &str) {
+    let (nodes, edges) = walk(&shape(plan));
+    every_state_finds_rest(&nodes, &edges);
+    let transitions: usize = edges.iter().map(Vec::len).sum();
+    println!("{plan}: {} states, {transitions} transitions", nodes.len());
+    assert!(nodes.iter().any(|(cycle, _)| matches!(cycle.state(), State::Frozen(_))), "the walk never froze anything");
+}
+
+mod in_every_reachable_state_each_request_has_one_answer_and_idle_holds_nothing {
+    use super::closes;
+
+    #[test]
+    fn with_two_filesystems_in_one_process() {
+        closes("app 10 on 0, fs on 1, fs on 1");
+    }
+
+    #[test]
+    fn with_applications_one_after_the_other() {
+        closes("app 10 on 0, app 20 on 1, fs on 2");
+    }
+
+    #[test]
+    fn with_applications_at_once() {
+        closes("app 10 on 0, app 10 on 1, fs on 2");
+    }
+
+    #[test]
+    fn with_a_suspension_that_outlives_its_process() {
+        closes("app 10 on 0, survivor on 1, fs on 2");
+    }
+
+    #[test]
+    fn with_a_plugin_of_both_roles() {
+        closes("app 50 on 0, fs on 0, fs on 1");
     }
 }

@@ -1,7 +1,7 @@
-//! The record of what this plugin owes, kept up to date once the orchestrator is gone (see `hv_vss_wire::owed`). While it lives the file is the
-//! orchestrator's: this process then does not touch it, since the filesystem it lies on may be frozen.
+//! The record of what this plugin owes, kept up to date once the orchestrator is gone, or is stopped beyond the expiry (see `hv_vss_wire::owed`).
+//! Until then the file is the orchestrator's: this process does not touch it, since the filesystem it lies on may be frozen.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -12,19 +12,26 @@ use hv_vss_wire::owed::{self, Owed};
 pub struct Debt {
     path: Option<PathBuf>,
     settled: RefCell<Vec<String>>,
+    /// Whether this process lets go by itself: then nobody else keeps the record.
+    by_itself: Cell<bool>,
 }
 
 impl Debt {
     /// The record that `--owed PATH` names, if it is among the arguments.
     pub fn from_arguments(arguments: &[OsString]) -> Self {
         let path = arguments.chunks(2).find(|pair| pair[0] == "--owed").and_then(|pair| pair.get(1)).map(PathBuf::from);
-        Self { path, settled: RefCell::default() }
+        Self { path, ..Self::default() }
+    }
+
+    /// From now on thaws are run that nobody asked for.
+    pub fn lets_go_by_itself(&self) {
+        self.by_itself.set(true);
     }
 
     /// A sub-step has had its thaw. Once we are `alone` the record says so at once: should this process die, too, it is not run again.
     pub fn settled(&self, name: String, alone: bool) {
         self.settled.borrow_mut().push(name);
-        if alone {
+        if alone || self.by_itself.get() {
             self.keep(|record, settled| record.substeps.retain(|name| !settled.contains(name)));
         }
     }
@@ -32,9 +39,10 @@ impl Debt {
     /// A new freeze: nothing of it is settled.
     pub fn begin(&self) {
         self.settled.borrow_mut().clear();
+        self.by_itself.set(false);
     }
 
-    /// The orchestrator is gone and everything is let go: what is left was never started.
+    /// Everything was let go without the orchestrator: what is left was never started.
     pub fn paid(&self) {
         let Some(path) = &self.path else { return };
         // If it can't be removed, the next orchestrator lets go once more, which is harmless.

@@ -222,6 +222,7 @@ impl Service {
             }
         }
         if self.not_before.is_none() {
+            self.debt.paid();
             self.link.borrow_mut().send(&Event::LetGo);
         }
     }
@@ -230,6 +231,7 @@ impl Service {
     fn let_go(&mut self, hold: &Hold, outcome: Outcome) -> bool {
         let step = own_step(&hold.cycle, &hold.mounts, outcome, Monotonic::now() + OWN_THAW);
         let order = Order { id: None, patience: Patience::ToTheEnd };
+        self.debt.lets_go_by_itself();
         match self.plugin.step(order, Deed::Thaw { role: hold.key.role }, &step, &[]) {
             Ok(_) => true,
             Err(Failure::Refused(why) | Failure::Broken(why)) => {

@@ -31,7 +31,7 @@
  *
  * PROCESS       Each plugin runs in a process of its own, as root, with umask 077, in "/", with descriptors 0 to 2 connected to
  *               nothing you may rely on and no core dumps.  Crash or hang, and this process is killed: the backup fails with a
- *               sentence that names you, everything is let go, nobody else is harmed.  Descriptor 3 is not yours.
+ *               sentence that names you, everything is let go, nobody else is harmed.  Descriptor 3 and SIGALRM are not yours.
  * THREADS       Every function is called on one and the same thread, one at a time; the host's functions may be called on that
  *               thread only, while one of yours is at work.  An application plugin may have threads of its own.  A filesystem
  *               plugin may not: the kernel refuses to suspend UFS for a process with more than one thread.

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
 use std::rc::Rc;
+use std::time::Duration;
 
 use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::mounts::Mount;
@@ -16,6 +17,10 @@ use crate::debt::Debt;
 use crate::link::{Link, one_line};
 use crate::load::Loaded;
 use crate::marshal::{CMounts, CSettings, CStrings, c_string, outcome};
+use crate::process::Backstop;
+
+/// The time for open and close, which have none on the wire: the orchestrator kills a host whose answer it is tired of waiting for.
+const UNTIMED: Duration = Duration::from_secs(600);
 
 /// A plugin in this process.
 pub struct Plugin {
@@ -121,10 +126,9 @@ impl Plugin {
         let this = &raw mut self.this;
         let (buffer, room) = self.reason.lend();
         let order = Order { id: Some(id), patience: Patience::UntilToldOrAlone };
-        // An open has no deadline on the wire: the orchestrator kills a host whose answer it is tired of waiting for.
-        let forever = Monotonic::from_ns(u64::MAX);
+        let deadline = Monotonic::now() + UNTIMED;
         // SAFETY: all that the pointers lead to lives through the call.
-        let (code, _) = self.called(order, forever, || unsafe { open(&raw const opening, this, buffer, room) });
+        let (code, _) = self.called(order, deadline, || unsafe { open(&raw const opening, this, buffer, room) });
         self.judged("open", code)
     }
 
@@ -210,7 +214,7 @@ impl Plugin {
         let this = std::mem::take(&mut self.this);
         let order = Order { id: Some(id), patience: Patience::ToTheEnd };
         // SAFETY: `this` is what open gave us, and it is not used again.
-        self.called(order, Monotonic::from_ns(u64::MAX), || unsafe { close(this) });
+        self.called(order, Monotonic::now() + UNTIMED, || unsafe { close(this) });
     }
 
     fn raw_step(&self, step: &Step, cycle: *const c_char, mounts: &CMounts) -> abi::Step {
@@ -243,6 +247,7 @@ impl Plugin {
             debt: Rc::clone(&self.debt),
             lines: 0,
         };
+        let _backstop = Backstop::behind(deadline);
         let (result, at_work) = callbacks::during(at_work, call);
         (result, at_work.and_then(|at_work| at_work.lost))
     }

@@ -3,11 +3,13 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use hv_vss_platform::clock::Monotonic;
 use hv_vss_wire::HOST_SOCKET_FD;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::alarm;
 
 /// Signals that end other programs and are no way to end this one. A Ctrl-C in the terminal of a daemon in the foreground, the shutdown of
 /// the machine, a careless kill: they reach all processes at once, and it is the daemon that must hear them and let go in order. A host ends
@@ -29,10 +31,40 @@ pub fn prepare() -> Result<(), String> {
         // SAFETY: the handler does nothing at all.
         unsafe { sigaction(signal, &nothing) }.map_err(|errno| format!("can't catch {signal}: {}", errno.desc()))?;
     }
+    // Whatever was inherited: the backstop must work.
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default is no handler of ours.
+    unsafe { sigaction(Signal::SIGALRM, &default) }
+        .map_err(|errno| format!("can't reset SIGALRM: {}", errno.desc()))?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .map_err(|errno| format!("can't clear the signal mask: {}", errno.desc()))?;
     // std has set SIGPIPE to be ignored, and gives children the default.
     Ok(())
+}
+
+/// Ends this process by SIGALRM when a call of the plugin lasts until well beyond its deadline.
+///
+/// The orchestrator kills a host at the deadline. But an orchestrator that has died kills nobody, a plugin that hangs does not notice that it has
+/// died, and what such a process holds would stay held for ever: the next orchestrator waits for its end.
+pub struct Backstop(());
+
+/// How long after the deadline the backstop strikes, in seconds: the orchestrator, if there is one, comes first.
+const AFTER_THE_DEADLINE_S: u64 = 4;
+
+impl Backstop {
+    /// Set until it is dropped. Children do not inherit it.
+    #[must_use]
+    pub fn behind(deadline: Monotonic) -> Self {
+        let left = Monotonic::now().until(deadline).as_secs().saturating_add(AFTER_THE_DEADLINE_S);
+        alarm::set(u32::try_from(left).unwrap_or(u32::MAX));
+        Self(())
+    }
+}
+
+impl Drop for Backstop {
+    fn drop(&mut self) {
+        alarm::cancel();
+    }
 }
 
 extern "C" fn on_signal(_: nix::libc::c_int) {}

@@ -155,6 +155,19 @@ fn a_freeze_that_failed_is_thawed_as_well_when_the_orchestrator_dies() {
 }
 
 #[test]
+fn a_call_that_hangs_when_the_orchestrator_dies_ends_with_its_process() {
+    // The plugin does not look at cancelled(), so it does not notice; and nobody is left to kill it.
+    let mut stage = Stage::that_does("loop", "freeze");
+    let step = Step { deadline: Monotonic::now() + Duration::from_millis(200), ..step() };
+    let expiry = Monotonic::now() + Duration::from_secs(60);
+    stage.host.ask(Call::Freeze { step, role: Role::Application, expiry });
+    becomes_true("the freeze has begun", || stage.calls().len() == 2);
+    stage.host.hang_up();
+    let status = stage.host.ended(Monotonic::now() + SOON).expect("it ends");
+    assert_eq!(status.signal(), Some(Signal::SIGALRM as i32));
+}
+
+#[test]
 fn an_idle_host_ends_at_once_when_the_orchestrator_dies() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);

@@ -8,6 +8,7 @@ mod binaries;
 mod guest;
 mod process;
 mod stage;
+pub mod tracer;
 mod writers;
 
 pub use guest::{Daemon, Guest, Operation};

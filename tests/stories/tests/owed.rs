@@ -287,17 +287,21 @@ our_driver! {
 fn boots_from_a_backup_of_itself(guest: &mut Guest) {
     guest.host_may(Freeze);
     let copy = guest.stage().scratch("backup.img");
-    fs::copy(guest.image("root"), &copy).unwrap();
+    fs::copy(guest.image("root"), &copy).expect("a copy of the image");
     guest.host_may(Thaw);
     guest.daemon().signal(Signal::SIGTERM);
     assert_eq!(guest.daemon_ends(), Some(0));
     assert_eq!(owed(guest), None, "on the machine that was backed up all is well");
 
-    let output =
-        Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(&copy).arg(guest.disk("root")).output().unwrap();
+    let output = Command::new("mount")
+        .args(["-t", "ext4", "-o", "loop"])
+        .arg(&copy)
+        .arg(guest.disk("root"))
+        .output()
+        .expect("mount(8)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let another_boot = guest.stage().scratch("boot_id");
-    fs::write(&another_boot, "b00710c0-ffee-4bad-8000-000000000001\n").unwrap();
+    fs::write(&another_boot, "b00710c0-ffee-4bad-8000-000000000001\n").expect("a file");
     covers(&another_boot, Path::new("/proc/sys/kernel/random/boot_id"));
     owes(guest, &["50-app"], &[]);
 }
@@ -305,9 +309,9 @@ fn boots_from_a_backup_of_itself(guest: &mut Guest) {
 /// In this test's mount namespace only.
 fn covers(file: &Path, what: &Path) {
     let nothing: Option<&str> = None;
-    mount(Some(file), what, nothing, MsFlags::MS_BIND, nothing).unwrap();
+    mount(Some(file), what, nothing, MsFlags::MS_BIND, nothing).expect("a bind mount");
 }
 
 fn kill(pid: i32) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).expect("it is there");
 }

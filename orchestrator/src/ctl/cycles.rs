@@ -60,9 +60,16 @@ pub(super) fn end_ms(record: &Record) -> f64 {
 pub(super) fn answered_ms(record: &Record) -> Option<f64> {
     let first = |what| record.steps.iter().find(|step| step.what == what).map(|step| step.from_ms);
     match record.kind {
-        Kind::Rehearsal => first(What::Hold),
+        Kind::Rehearsal => first(What::Hold).or_else(|| all_held_ms(record)),
         Kind::Check | Kind::Backup => first(What::Answer),
     }
+}
+
+/// The end of the last freeze, if none of them failed.
+fn all_held_ms(record: &Record) -> Option<f64> {
+    let freezes = record.steps.iter().filter(|step| matches!(step.what, What::FreezeApp | What::FreezeFilesystem));
+    let ends: Option<Vec<f64>> = freezes.map(|step| step.to_ms.filter(|_| step.failure.is_none())).collect();
+    ends?.into_iter().reduce(f64::max)
 }
 
 /// One line for each cycle, the latest last, and a second one where something went wrong.

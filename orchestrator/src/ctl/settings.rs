@@ -32,7 +32,15 @@ impl Settings {
             Err(error) => return Err(ConfigError::Unreadable(path.into(), error)),
         };
         let config = Config::parse(path, text.as_deref().unwrap_or_default())?;
-        Ok(Self { path: path.into(), text, config })
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        Ok(Self { path, text, config })
+    }
+
+    /// Why the daemon would not use this file, whatever is in it: somebody else than root could have written it.
+    pub(super) fn distrusted(&self) -> Option<String> {
+        self.text.as_ref()?;
+        let trusted = hv_vss_trust::regular_file(&self.path, Some(Path::new("/")));
+        trusted.err().map(|distrust| format!("the configuration is not used: {distrust}"))
     }
 }
 

@@ -37,7 +37,11 @@ pub(super) fn text(status: &Status, now_ms: u64, paper: &Paper) -> String {
         )),
     );
     let cycle = status.cycle.as_ref().map(|cycle| format!(", cycle {cycle}")).unwrap_or_default();
-    row("State", &wrapped(&format!("{}, for {}{cycle}", status.state, span_of(status.since_ms))));
+    let since = match status.since_ms {
+        0..1000 => "just now".to_owned(),
+        ms => format!("for {}", span_of(ms / 1000 * 1000)),
+    };
+    row("State", &wrapped(&format!("{}, {since}{cycle}", status.state)));
     if status.held.is_empty() {
         row("Held", "nothing");
     }

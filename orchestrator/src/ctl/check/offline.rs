@@ -36,7 +36,7 @@ struct Tried {
 pub(super) fn findings(settings: &Settings, asked: Asked) -> Findings {
     let config = &settings.config;
     let began = Monotonic::now();
-    let mut reasons = Vec::new();
+    let mut reasons: Vec<String> = settings.distrusted().into_iter().collect();
     if let Err(error) = fs::metadata(&config.node) {
         reasons.push(format!(
             "the device node {} can't be found ({error}): this is no virtual machine on Hyper-V, its host offers no backup, or the driver is not loaded",

@@ -71,10 +71,7 @@ fn mounts(findings: &Findings, configuration: &Path, paper: &Paper) -> String {
         let place = paper.cell(on.max(columns(&mount.mount.on)), &mount.mount.on);
         let _ =
             write!(text, "  {} {place} {}", paper.ink(ink, &format!("{word:<7}")), paper.cell(8, &mount.mount.fstype));
-        let _ = match mount.verdict.as_str() {
-            "freeze" => writeln!(text, "by {}", mount.by),
-            _ => writeln!(text, "says {}", mount.by),
-        };
+        let _ = writeln!(text, "by {}", mount.by);
         if let Some(swap) = &mount.mount.swap {
             let _ = writeln!(
                 text,
@@ -140,6 +137,13 @@ fn plan(findings: &Findings, paper: &Paper) -> String {
         row("Then suspend", &outlook.freeze_order.join(", "));
     }
     let limit = span_of(outlook.limit_ms);
+    let scripts = findings.hooks.longest_freeze_ms();
+    if scripts > 0 {
+        row(
+            "Scripts",
+            &format!("{} at the most before the freeze, and killed when the time is over", span_of(scripts)),
+        );
+    }
     row("Time", &format!("{} for asking, of {limit} for everything", span_of(outlook.took_ms)));
     if let Some((last, took)) = findings.last.as_ref().and_then(|last| Some((last, answered_ms(last)?))) {
         row(

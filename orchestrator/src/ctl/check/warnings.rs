@@ -15,16 +15,10 @@ const MUCH_OF_THE_TIME: f64 = 0.6;
 /// All of them, each a sentence with what to do.
 pub(super) fn all(findings: &Findings, limits: &Limits, cached_vnodes: Option<u64>) -> Vec<String> {
     let thaw_answer_ms = limits.thaw_answer_after.as_secs_f64() * 1000.0;
-    let work_ms = limits.limit.saturating_sub(limits.reserve).as_secs_f64() * 1000.0;
-    [
-        slow_resume(cached_vnodes, thaw_answer_ms),
-        long_scripts(findings, work_ms),
-        slow_freeze(findings),
-        findings.hooks.not_run.clone(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [slow_resume(cached_vnodes, thaw_answer_ms), slow_freeze(findings), findings.hooks.not_run.clone()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Resuming reads the inode of each cached vnode again, and a THAW is answered FAIL if that takes too long.
@@ -36,19 +30,6 @@ fn slow_resume(cached: Option<u64>, thaw_answer_ms: f64) -> Option<String> {
             "{cached} vnodes are cached, and resuming reads each of a frozen filesystem again: that may take up to {}, and a THAW that takes longer than {} is answered FAIL. Lower kern.maxvnodes, or raise thaw_answer_after in [time]",
             span(estimate_ms),
             span(thaw_answer_ms)
-        )
-    })
-}
-
-/// Scripts that all took as long as they may would leave no time for the filesystems.
-fn long_scripts(findings: &Findings, work_ms: f64) -> Option<String> {
-    let longest = float(findings.hooks.longest_freeze_ms());
-    (longest > work_ms).then(|| {
-        format!(
-            "the scripts in {} may together take {} before the freeze, and there are {} for everything: lower limit in [plugin.exec_hook], or that of single scripts",
-            findings.hooks.directory.display(),
-            span(longest),
-            span(work_ms)
         )
     })
 }

@@ -2,8 +2,6 @@
 
 mod show;
 
-use std::path::Path;
-
 use serde_json::json;
 
 use super::options::{ConfigCommand, Options};
@@ -12,9 +10,17 @@ use super::said::{Exit, Failure, Said};
 use super::settings::Settings;
 use crate::config::ConfigError;
 
+/// Whose file is checked.
+#[derive(Clone, Copy)]
+enum Whose {
+    Daemon,
+    Draft,
+}
+
 pub(super) fn command(options: &Options, command: &ConfigCommand, paper: &Paper) -> Result<Said, Failure> {
     match command {
-        ConfigCommand::Check { file } => check(file.as_deref().or(options.config.as_deref()), paper),
+        ConfigCommand::Check { file: Some(file) } => check(Settings::load(Some(file)), Whose::Draft, paper),
+        ConfigCommand::Check { file: None } => check(Settings::load(options.config.as_deref()), Whose::Daemon, paper),
         ConfigCommand::Show => {
             let settings = Settings::load(options.config.as_deref())?;
             let shown = show::entries(&settings).map_err(Failure::Other)?;
@@ -23,8 +29,9 @@ pub(super) fn command(options: &Options, command: &ConfigCommand, paper: &Paper)
     }
 }
 
-fn check(file: Option<&Path>, paper: &Paper) -> Result<Said, Failure> {
-    let settings = match Settings::load(file) {
+/// A file that was named may be a draft that lies anywhere; the daemon's own must also belong to root.
+fn check(loaded: Result<Settings, ConfigError>, whose: Whose, paper: &Paper) -> Result<Said, Failure> {
+    let settings = match loaded {
         Ok(settings) => settings,
         Err(unreadable @ ConfigError::Unreadable(..)) => return Err(unreadable.into()),
         // That it is wrong is not a failure to find out.
@@ -33,6 +40,10 @@ fn check(file: Option<&Path>, paper: &Paper) -> Result<Said, Failure> {
             return Ok(Said::new(text, &json!({ "right": false, "error": wrong.to_string() }), Exit::Unwell));
         }
     };
+    if let (Whose::Daemon, Some(distrusted)) = (whose, settings.distrusted()) {
+        let json = json!({ "right": false, "error": distrusted });
+        return Ok(Said::new(format!("{}\n", paper.wrap(0, &distrusted)), &json, Exit::Unwell));
+    }
     let path = settings.path.display();
     let text = if settings.text.is_some() {
         paper.ink(Ink::Good, &format!("{path} is right.")) + "\n"

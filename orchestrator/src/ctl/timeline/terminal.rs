@@ -84,11 +84,11 @@ pub fn terminal(record: &Record, paper: &Paper) -> String {
     let bars = paper.width.saturating_sub(names + 2 * TOOK + 4).max(16);
     let canvas = Canvas { chart: &chart, blocks, paper, names, bars };
 
-    let heading = format!("{}{:>TOOK$}{:>TOOK$}", " ".repeat(names + bars + 4), "FREEZE", "THAW");
+    let heading = format!("{}  {}  {:>TOOK$}{:>TOOK$}", " ".repeat(names), canvas.hold(), "FREEZE", "THAW");
     let _ = writeln!(text, "\n{}", paper.ink(Ink::Faint, &heading));
     for row in &chart.rows {
         let name = format!("{}{}", " ".repeat(indent(row)), row.name);
-        let took = |side| row.took_ms(side).map(span).unwrap_or_default();
+        let took = |side| words::took(row, side);
         canvas.line(
             &mut text,
             &name,
@@ -96,7 +96,9 @@ pub fn terminal(record: &Record, paper: &Paper) -> String {
             &format!("{:>TOOK$}{:>TOOK$}", took(Side::Freeze), took(Side::Thaw)),
         );
     }
-    canvas.line(&mut text, "answer", &canvas.answers(), "");
+    if !chart.answers.is_empty() {
+        canvas.line(&mut text, "answer", &canvas.answers(), "");
+    }
     text.push_str(&canvas.scale());
     text.push_str(&legend(&chart, paper, blocks));
     for (name, sentence) in chart.failures() {
@@ -222,7 +224,17 @@ impl Canvas<'_> {
         cells
     }
 
-    /// The line below: times, and how long the hold was.
+    /// Above the rows: how long the hold was that is drawn so short.
+    fn hold(&self) -> String {
+        let Some(cut) = self.chart.cut() else { return " ".repeat(self.bars) };
+        let text = format!("held {}", span(cut.to_ms - cut.from_ms));
+        let (left, right) = (cell(cut.left, self.bars), cell(cut.right, self.bars));
+        let begin =
+            ((left + right + 1).saturating_sub(columns(&text)) / 2).min(self.bars.saturating_sub(columns(&text)));
+        self.paper.cell(self.bars, &format!("{}{text}", " ".repeat(begin)))
+    }
+
+    /// The line below: times, counted anew behind the hold.
     fn scale(&self) -> String {
         let mut line = vec![' '; self.bars];
         let mut write = |at: usize, text: &str| {
@@ -233,16 +245,9 @@ impl Canvas<'_> {
                 text.chars().enumerate().for_each(|(offset, c)| line[begin + offset] = c);
             }
         };
-        for part in &self.chart.axis.parts {
-            if part.cut {
-                let text = format!("held {}", span(part.to_ms - part.from_ms));
-                let (left, right) = (cell(part.left, self.bars), cell(part.right, self.bars));
-                write((left + right).saturating_sub(columns(&text)) / 2, &text);
-            }
-        }
         for (number, part) in self.chart.axis.parts.iter().enumerate().filter(|(_, part)| !part.cut) {
             #[allow(clippy::cast_precision_loss, reason = "a terminal has some hundred columns")]
-            let least = 11.0 / self.bars as f64;
+            let least = 8.0 / self.bars as f64;
             for (ms, at) in part.ticks(least) {
                 let sign = if number == 0 { "" } else { "+" };
                 write(cell(at, self.bars), &format!("{sign}{}", words::tick(ms)));

@@ -1,5 +1,6 @@
 //! The words around a timeline, the same in the terminal and in the picture.
 
+use super::model::{End, Row, Side};
 use crate::ctl::cycles::{answered_ms, kind_word, result_word};
 use crate::ctl::when::{float, moment, span, span_of};
 use crate::record::{Kind, Record};
@@ -28,6 +29,13 @@ pub(super) fn used(record: &Record) -> Option<(f64, String)> {
     let what = if record.kind == Kind::Rehearsal { "all held" } else { "answered" };
     let share = answered / float(record.budget_ms).max(1.0);
     Some((share, format!("{what} after {} of {}", span(answered), span_of(record.budget_ms))))
+}
+
+/// How long a row's steps of one side took; with dots behind it when one of them has not ended.
+pub(super) fn took(row: &Row, side: Side) -> String {
+    let open = row.bars.iter().any(|bar| bar.side == side && bar.end == End::Open);
+    let dots = if open { ".." } else { "" };
+    row.took_ms(side).map_or_else(String::new, |ms| format!("{}{dots}", span(ms)))
 }
 
 /// A tick's time: `0`, `50 ms`, `1.5 s`, without zeros behind the point.

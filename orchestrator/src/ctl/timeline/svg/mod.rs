@@ -1,13 +1,18 @@
 //! A timeline as a picture: an SVG without scripts, outside fonts or anything else from elsewhere, for light and dark pages alike.
 
+mod style;
+mod text;
+
 use std::fmt::Write as _;
 
-use super::model::{Chart, End, Part, Row, RowKind, Side};
+use super::model::{Bar, Chart, End, Part, Row, RowKind, Side};
 use super::words;
 use crate::ctl::cycles::result_word;
 use crate::ctl::paper::columns;
 use crate::ctl::when::span;
 use crate::record::{CycleResult, Record};
+use style::STYLE;
+use text::{escape, lines, shortened};
 
 // All lengths in the picture's own units; a viewer scales them.
 const WIDTH: f64 = 960.0;
@@ -22,49 +27,8 @@ const GROUP_GAP: f64 = 10.0;
 const TOP: f64 = 132.0;
 /// A bar that is thinner can't be seen.
 const THINNEST: f64 = 2.5;
-/// What fits into a name's column and into a line, in characters.
+/// What fits
 const NAME_LETTERS: usize = 23;
-const LINE_LETTERS: usize = 118;
-
-const STYLE: &str = "
-text { font-family: system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif; font-size: 13px; fill: #1f2328 }
-.card { fill: #ffffff; stroke: #d1d9e0 }
-.title { font-size: 18px; font-weight: 600 }
-.faint { fill: #59636e; font-size: 12px }
-.small { font-size: 11px }
-.end { text-anchor: end }
-.middle { text-anchor: middle }
-.number { font-variant-numeric: tabular-nums }
-.grid { stroke: #d1d9e0; stroke-width: 1 }
-.rule { stroke: #818b98; stroke-width: 1; stroke-dasharray: 2 3 }
-.cut { fill: #eaeef2 }
-.hatch { stroke: #c8d1da; stroke-width: 1.5 }
-.freeze { fill: #2f6feb }
-.prepare { fill: #9a86d8 }
-.thaw { fill: #2c974b }
-.held { fill: #a9cbff }
-.bad { fill: #cf222e }
-.good { fill: #1a7f37 }
-.limit { stroke: #cf222e; stroke-width: 1.5; stroke-dasharray: 5 3 }
-.gauge { fill: #eaeef2 }
-@media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 }
-.card { fill: #0d1117; stroke: #30363d }
-.faint { fill: #9198a1 }
-.grid { stroke: #262c34 }
-.rule { stroke: #768390 }
-.cut { fill: #161b22 }
-.hatch { stroke: #2d343d }
-.freeze { fill: #539bf5 }
-.prepare { fill: #a790f0 }
-.thaw { fill: #46b75c }
-.held { fill: #1f4a80 }
-.bad { fill: #f85149 }
-.good { fill: #3fb950 }
-.limit { stroke: #f85149 }
-.gauge { fill: #21262d }
-}
-";
 
 /// Draws a timeline as a whole SVG file.
 #[must_use]
@@ -229,12 +193,8 @@ impl Picture {
         for bar in &row.bars {
             let left = x(chart, bar.from_ms).min(RIGHT - THINNEST);
             let width = (x(chart, bar.to_ms) - left).max(THINNEST);
-            let class = match (&bar.end, bar.side, row.kind) {
-                (End::Failed(_), ..) => "bad",
-                (_, Side::Freeze, RowKind::Preparation) => "prepare",
-                (_, Side::Freeze, _) => "freeze",
-                (_, Side::Thaw, _) => "thaw",
-            };
+            let open = if bar.end == End::Open { " open" } else { "" };
+            let class = format!("{}{open}", bar_class(row, bar));
             let height = if row.kind == RowKind::Script { BAR - 4.0 } else { BAR };
             let _ = writeln!(
                 self.body,
@@ -245,9 +205,7 @@ impl Picture {
             );
         }
         for (side, right) in [(Side::Freeze, RIGHT + 14.0 + TOOK), (Side::Thaw, RIGHT + 14.0 + 2.0 * TOOK)] {
-            if let Some(ms) = row.took_ms(side) {
-                self.text("faint end number", right, middle + 4.0, &span(ms));
-            }
+            self.text("faint end number", right, middle + 4.0, &words::took(row, side));
         }
     }
 
@@ -289,8 +247,13 @@ impl Picture {
         ];
         let y = top + 22.0;
         let mut at = MARGIN;
+        let bars = || chart.rows.iter().flat_map(|row| row.bars.iter().map(move |bar| (row, bar)));
         for (class, word) in kinds {
-            if class == "bad" && chart.failures().is_empty() {
+            let seen = match class {
+                "held" => chart.rows.iter().any(|row| row.held.is_some()),
+                _ => bars().any(|(row, bar)| bar_class(row, bar) == class),
+            };
+            if !seen {
                 continue;
             }
             let height = if class == "held" { 4.0 } else { 10.0 };
@@ -304,7 +267,7 @@ impl Picture {
     }
 
     fn failures(&mut self, chart: &Chart, top: f64) -> f64 {
-        let mut y = top + 6.0;
+        let mut y = top + 12.0;
         for (name, sentence) in chart.failures() {
             let said = if sentence.contains(name) { sentence.to_owned() } else { format!("{name}: {sentence}") };
             for (number, line) in lines(&said).iter().enumerate() {
@@ -339,8 +302,18 @@ fn height(rows: &[Row]) -> f64 {
     y + 6.0
 }
 
+/// How a bar is painted.
+fn bar_class(row: &Row, bar: &Bar) -> &'static str {
+    match (&bar.end, bar.side, row.kind) {
+        (End::Failed(_), ..) => "bad",
+        (_, Side::Freeze, RowKind::Preparation) => "prepare",
+        (_, Side::Freeze, _) => "freeze",
+        (_, Side::Thaw, _) => "thaw",
+    }
+}
+
 /// What a viewer shows when the pointer rests on a bar.
-fn hint(row: &Row, bar: &super::model::Bar) -> String {
+fn hint(row: &Row, bar: &Bar) -> String {
     let side = match bar.side {
         Side::Freeze => "freeze",
         Side::Thaw => "thaw",
@@ -352,45 +325,6 @@ fn hint(row: &Row, bar: &super::model::Bar) -> String {
         End::Open => ": no end".to_owned(),
     };
     format!("{} {side}, {took}, from {}{end}", row.name, span(bar.from_ms))
-}
-
-fn shortened(name: &str, letters: usize) -> String {
-    if columns(name) <= letters {
-        return name.to_owned();
-    }
-    // The end of a path tells more than its beginning.
-    let skipped = columns(name) - letters + 1;
-    format!("…{}", name.chars().skip(skipped).collect::<String>())
-}
-
-fn lines(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if columns(line) + 1 + columns(word) <= LINE_LETTERS => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// Text as XML wants it. Control characters can't be told in XML at all.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ mod name;
 mod order;
 mod output;
 mod plugin;
-mod record;
 mod run;
 mod settings;
 mod spawn;

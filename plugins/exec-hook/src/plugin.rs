@@ -15,8 +15,8 @@ use crate::run::{self, End, Ended, Job, Kept, Rules, Then};
 use crate::settings::{Need, Settings};
 use crate::spawn::Program;
 use crate::survey::{Surveyed, Verdict, fit_to_run, survey};
+use crate::user;
 use crate::user::Identity;
-use crate::{record, user};
 
 /// Of a call's time, the part kept back for killing, reaping and answering, and at most how much.
 const KEPT_BACK_PART: u32 = 10;
@@ -108,9 +108,7 @@ impl Plugin for ExecHook {
         for (done, group) in groups.iter().enumerate() {
             // What fails here has been reported; the others run all the same, and what the host hears does not change.
             self.run(step, Phase::Thaw, group, &message, Share { until, groups: groups.len() - done });
-            self.strike_off(step);
         }
-        self.strike_off(step);
         self.kept = Kept::default();
         reap_orphans(step);
         Ok(())
@@ -175,16 +173,6 @@ impl ExecHook {
             self.ledger.begin(&files.into_iter().filter_map(Surveyed::into_hook).collect::<Vec<_>>());
         }
         self.served = Served::Before;
-    }
-
-    /// Nobody may be left to keep the record: it is kept here.
-    fn strike_off(&self, step: &Step<'_>) {
-        if matches!(step.outcome(), Outcome::Recovered | Outcome::Expired) {
-            let struck = record::strike(&self.settings.record, step.cycle(), |file| self.ledger.owes(file));
-            if let Err(error) = struck {
-                step.log(Level::Error, &error.to_string());
-            }
-        }
     }
 
     /// Judges the directory, says what will run, and collects all that stands in the way.

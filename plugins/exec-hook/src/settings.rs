@@ -12,8 +12,7 @@ use crate::name::{self, Reading};
 pub const DIRECTORY: &str = "/usr/local/etc/hv_vss/hooks.d";
 /// How long one script may run, unless the configuration says otherwise.
 pub const LIMIT: Duration = Duration::from_secs(10);
-const RECORD: &str = "/var/db/hv_vss/owed";
-const KNOWN: &str = "directory, limit, owed, and in [plugin.exec_hook.hook.\"NN-name\"] limit, user, required";
+const KNOWN: &str = "directory, limit, and in [plugin.exec_hook.hook.\"NN-name\"] limit, user, required";
 
 /// The plugin's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +21,6 @@ pub(crate) struct Settings {
     pub(crate) directory: PathBuf,
     /// How long one script may run, unless it has a limit of its own.
     pub(crate) limit: Duration,
-    /// The orchestrator's record of what is owed, kept up to date here when no orchestrator is left to do it.
-    pub(crate) record: PathBuf,
     hooks: BTreeMap<String, HookSettings>,
 }
 
@@ -59,14 +56,12 @@ impl Settings {
     /// # Errors
     /// A sentence that names the key.
     pub(crate) fn read(config: &Config) -> Result<Self, Failure> {
-        let mut settings =
-            Self { directory: DIRECTORY.into(), limit: LIMIT, record: RECORD.into(), hooks: BTreeMap::new() };
+        let mut settings = Self { directory: DIRECTORY.into(), limit: LIMIT, hooks: BTreeMap::new() };
         for (key, value) in config.iter() {
             match key.strip_prefix("hook.").and_then(|rest| rest.rsplit_once('.')) {
                 Some((hook, part)) => settings.hook(config, hook, part, value)?,
                 None => match key {
                     "directory" => settings.directory = absolute(key, value)?,
-                    "owed" => settings.record = absolute(key, value)?,
                     "limit" => settings.limit = limit(config, key)?,
                     _ => return Err(unknown(key)),
                 },

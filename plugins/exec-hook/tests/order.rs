@@ -68,42 +68,18 @@ fn a_thaw_after_a_restart_of_the_daemon_runs_what_the_record_names_and_nothing_e
 }
 
 #[test]
-fn an_orphaned_process_pays_what_it_owes_and_strikes_it_off_the_record() {
+fn an_orphaned_process_pays_what_it_owes_before_it_ends() {
     let Some(mut stage) = Stage::new() else { return };
-    stage.hook("10-db", "");
-    // What the record still says while the thaw of the highest number runs, and while that of the lowest does.
-    stage.hook("90-late", "[ $1 = freeze ] || cp $GROUND/owed $GROUND/owed-before");
-    stage.hook("50-mid", "[ $1 = freeze ] || cp $GROUND/owed $GROUND/owed-between");
-    let record = r#"{"cycle":"cycle-7","boot":"b","hooks":["10-db","50-mid","90-late","95-never-started"]}"#;
-    std::fs::write(stage.path("owed"), record).unwrap();
+    stage.hook("10-db", "[ $1 = freeze ] || note $HV_VSS_OUTCOME");
+    stage.hook("50-mid", "");
+    stage.hook("90-tell.post-thaw", "");
     stage.open();
     assert_eq!(stage.freeze(), done());
     stage.host.hang_up();
     assert!(stage.host.ended(Monotonic::now() + SOON).is_some_and(|status| status.success()));
-    stage.the_scripts_did(&[
-        "10-db freeze",
-        "50-mid freeze",
-        "90-late freeze",
-        "90-late thaw",
-        "50-mid thaw",
-        "10-db thaw",
-    ]);
-    assert_eq!(stage.lines("owed-before"), [record]);
-    assert_eq!(stage.lines("owed-between"), [r#"{"boot":"b","cycle":"cycle-7","hooks":["10-db","50-mid"]}"#]);
-    assert_eq!(stage.lines("owed"), [r#"{"boot":"b","cycle":"cycle-7","hooks":[]}"#]);
-}
-
-#[test]
-fn the_record_of_another_cycle_is_left_alone() {
-    let Some(mut stage) = Stage::new() else { return };
-    stage.hook("10-db", "");
-    let record = r#"{"cycle":"cycle-6","hooks":["10-db"]}"#;
-    std::fs::write(stage.path("owed"), record).unwrap();
-    stage.open();
-    assert_eq!(stage.freeze(), done());
-    stage.outcome_is(Outcome::Expired);
-    assert_eq!(stage.thaw(), done());
-    assert_eq!(stage.lines("owed"), [record]);
+    let expected =
+        ["10-db freeze", "50-mid freeze", "90-tell.post-thaw thaw", "50-mid thaw", "10-db thaw", "recovered"];
+    stage.the_scripts_did(&expected);
 }
 
 #[test]

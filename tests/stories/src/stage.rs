@@ -319,7 +319,7 @@ impl Stage {
         put(format_args!("plugin_host = \"{}\"", self.program("hv_vss_plugin").display()));
         put(format_args!("flush = \"{}\"", self.program("hv_vss_flush").display()));
         put(format_args!("[plugin.ufs]\ndevice = \"{}\"", self.dev().join("ufssuspend").display()));
-        put(format_args!("[plugin.exec_hook]\ndirectory = \"{home}/hooks.d\"\nowed = \"{home}/state/owed\""));
+        put(format_args!("[plugin.exec_hook]\ndirectory = \"{home}/hooks.d\""));
         put(format_args!("{}{}", self.exec_hook_settings, self.more_configuration));
         text
     }

@@ -128,7 +128,6 @@ impl Stage {
     pub fn try_open(&mut self, settings: &[(&str, serde_json::Value)]) -> Ended {
         let mut config = serde_json::Map::new();
         config.insert("directory".into(), self.hooks().display().to_string().into());
-        config.insert("owed".into(), self.path("owed").display().to_string().into());
         config.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         self.host.call(Call::Open { config }, SOON)
     }

@@ -25,7 +25,8 @@ fn every_failure_of_our_predecessors_has_a_test_that_exists() {
         functions(&root.join(folder), &mut tests);
     }
     let page = fs::read_to_string(root.join("docs/predecessor-bugs.md")).unwrap();
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).collect();
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).collect();
     assert_eq!(rows.len(), 28);
     for row in rows {
         let guards = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();

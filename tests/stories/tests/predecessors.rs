@@ -329,6 +329,24 @@ both_drivers! {
         guest.daemon().says(&["10-not-executable"]);
     }
 
+    /// Row 25.
+    fn a_state_directory_that_cannot_be_written_stops_no_backup_and_is_said_once(stage: Stage) {
+        let state = stage.home().join("state");
+        // A child mounts in this thread's own namespace; the mount goes with it.
+        let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "ro", "tmpfs"]).arg(&state).status();
+        assert!(mounted.expect("mount is there").success());
+        let guest = stage.disk("data").hook("50-app", "").start();
+        for _ in 0..3 {
+            guest.host_may(Check);
+            guest.host_may(Freeze);
+            guest.host_may(Thaw);
+        }
+        guest.scripts_ran(["50-app freeze", "50-app thaw", "50-app freeze", "50-app thaw", "50-app freeze", "50-app thaw"]);
+        guest.daemon().says(&["history.jsonl", "kept in memory"]);
+        let warnings = guest.daemon().log().iter().filter(|line| line.contains("kept in memory")).count();
+        assert_eq!(warnings, 1);
+    }
+
     /// Row 26: the simulated kernel refuses a holder with a disk file, so a freeze that succeeded shows that there is none.
     fn a_killed_holder_of_a_suspension_lets_go(stage: Stage) {
         let guest = stage.disk("data").disk("root").installed_on("root").start();

@@ -190,6 +190,29 @@ fn delete_old_with_hyperv_leaves_what_is_in_use() {
 }
 
 #[test]
+fn what_only_an_older_version_installed_goes_with_delete_old() {
+    with_either_make(|place| {
+        place.make("install", &[]).well();
+        let installed = place.tree();
+        place.root.write("usr/local/share/hv_vss_once", "an older version's\n");
+
+        // The next version's source: the same, and the file has left its manifest.
+        let next = Directory::new();
+        for part in ["Makefile", "packaging", "hooks.d", "man", "plugins/api/include"] {
+            let into = next.path().join(part).parent().unwrap().to_owned();
+            fs::create_dir_all(&into).unwrap();
+            run(Command::new("cp").arg("-R").arg(source(part)).arg(into)).well();
+        }
+        let list = next.path().join("packaging/obsolete");
+        fs::write(&list, fs::read_to_string(&list).unwrap() + "share/hv_vss_once\n").unwrap();
+        let mut command = Command::new(place.make);
+        command.current_dir(next.path()).env_remove("MAKEFLAGS").env_remove("MAKELEVEL").env_remove("MFLAGS");
+        run(command.arg("delete-old").arg(format!("DESTDIR={}", place.root.path().display()))).well();
+        assert_eq!(place.tree(), installed);
+    });
+}
+
+#[test]
 fn without_hyperv_nothing_is_installed_and_it_says_so() {
     with_either_make(|place| {
         let before = place.tree();

@@ -5,12 +5,12 @@ use std::path::Path;
 
 /// Every function name in the Rust files below `directory`.
 fn functions(directory: &Path, into: &mut Vec<String>) {
-    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(directory).expect("a folder").map(|entry| entry.expect("an entry")) {
         let path = entry.path();
         if path.is_dir() {
             functions(&path, into);
         } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
+            let text = fs::read_to_string(&path).expect("a source file");
             let names = text.lines().filter_map(|line| line.trim_start().strip_prefix("fn "));
             into.extend(names.filter_map(|line| line.split('(').next()).map(str::to_owned));
         }

@@ -87,11 +87,6 @@ hv_vss_attach(device_t dev)
 	struct hv_vss_softc *sc = device_get_softc(dev);
 	int error;
 
-	if (vss_hosts != 0) {
-		device_printf(dev, "the test host is attached; unload the "
-		    "module, unset hw.hv_vss_broker.testhost, load it again\n");
-		return (EBUSY);
-	}
 	error = vss_attach(&sc->vss, dev, hv_vss_send);
 	if (error != 0)
 		return (error);
@@ -110,7 +105,6 @@ hv_vss_attach(device_t dev)
 		free(sc->buf, M_HVVSS);
 		return (error);
 	}
-	vss_hosts++;
 	return (0);
 }
 
@@ -125,7 +119,6 @@ hv_vss_detach(device_t dev)
 	vmbus_chan_close(sc->chan);
 	vss_detach(&sc->vss);
 	free(sc->buf, M_HVVSS);
-	vss_hosts--;
 	return (0);
 }
 

@@ -33,8 +33,6 @@
 #define	VSS_EVENTS_MAX		16	/* devctl events held back, most */
 #define	VSS_EVENT_FAILED	0x80U
 
-struct vss_open;
-
 struct vss_softc {
 	device_t		dev;			/* (c) */
 	struct cdev		*fs_dev;		/* (c) */
@@ -69,9 +67,7 @@ void	vss_host_msg(struct vss_softc *sc, uint8_t *msg, size_t len,
 void	vss_add_sysctls(struct vss_softc *sc);
 const char *vss_opt_name(uint32_t opt);
 
-/* How many hosts of either kind are attached; under the bus's lock. */
-extern int vss_hosts;
-
+extern int vss_hosts;	/* attached, of either kind; under the bus's lock */
 MALLOC_DECLARE(M_HVVSS);
 
 #endif /* !_HV_VSS_VAR_H_ */

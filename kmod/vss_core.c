@@ -1,8 +1,8 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The request state machine of the VSS driver.  See vss_core.h for what it is
- * and what it leaves to its caller.
+ * The request state machine of the VSS driver.  It has no lock: its caller's is
+ * held in every function.  See vss_core.h for what else it leaves to others.
  *
  *                 CHECK, FREEZE                        THAW
  *          .------------------------. idle .------------------------.
@@ -29,8 +29,6 @@
  *   of the driver's own, for which nothing waits.  A FREEZE that a THAW
  *   displaced is left to that THAW, so that filesystems are released first.
  * - An opener reads its own THAW before the host's next request.
- *
- * Locking: none here.  Every function is called with the caller's lock held.
  */
 #ifdef _KERNEL
 #include <sys/param.h>

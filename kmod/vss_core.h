@@ -32,11 +32,8 @@ enum vss_node {
 	VSS_NODE_APP = 1	/* hv_appvss_dev: applications */
 };
 
-enum vss_log_level {
-	VSS_LOG_ERR = 0,	/* somebody misbehaved, or a request failed */
-	VSS_LOG_INFO = 1,	/* a request came or was answered */
-	VSS_LOG_DEBUG = 2	/* each step */
-};
+/* A request failed; a request came or was answered; each step. */
+enum vss_log_level { VSS_LOG_ERR = 0, VSS_LOG_INFO = 1, VSS_LOG_DEBUG = 2 };
 
 struct vss_core_config {
 	uint32_t	max_apps;	/* 1..VSS_APPS_MAX; 0: VSS_APPS_MAX */
@@ -51,9 +48,8 @@ struct vss_core_ops {
 	void	(*send)(void *arg, uint64_t xactid, uint8_t *msg, size_t len);
 	/* This opener has become readable: wake who polls it. */
 	void	(*notify)(void *arg, int opener);
-	/* Call vss_core_timeout() after ms, once; replaces a running timer. */
+	/* Call vss_core_timeout() after ms, once; after a cancel, don't. */
 	void	(*timer_arm)(void *arg, uint32_t ms);
-	/* From its return on, the armed timer does not fire. */
 	void	(*timer_cancel)(void *arg);
 	/*
 	 * The host has its answer to opt (HV_VSS_*).  may_hold is 1 if file-
@@ -170,10 +166,7 @@ int	vss_core_ioctl(struct vss_core *c, int opener, unsigned long cmd,
 
 /* 1 if poll(2) should say POLLIN: something to READ, or detached. */
 int	vss_core_is_readable(const struct vss_core *c, int opener);
-
-/* The armed timer fired. */
 void	vss_core_timeout(struct vss_core *c);
-
 enum vss_stage	vss_core_stage(const struct vss_core *c);
 int		vss_core_openers(const struct vss_core *c, enum vss_node node);
 /* The daemon may hold filesystems frozen, as in done. */

@@ -7,8 +7,8 @@
  * request means and who is asked when is not decided here.
  *
  *	attach: mtx -> sysctls -> nodes      -> (the host is opened)
- *	detach: (the host is closed) -> core detached, all woken -> callout
- *	        drained -> nodes destroyed (which closes what is open)
+ *	detach: (the host is closed) -> core detached, all woken and told ->
+ *	        callout drained -> nodes destroyed (which closes what is open)
  *	        -> task drained -> sysctls -> mtx
  *
  * Locking: one mutex, sc->mtx, for the core, the callout, the knote lists and
@@ -28,13 +28,14 @@
 struct vss_open {
 	struct vss_softc	*sc;			/* (c) */
 	int			opener;			/* (c) */
+	bool			told;			/* (m) by kevent: gone */
 	struct selinfo		sel;			/* knotes: (m) */
 };
 
+#define	VSS_HINT_NOTIFY		1	/* f_event is called by vss_notify() */
 MALLOC_DEFINE(M_HVVSS, "hvvss", "Hyper-V VSS broker");
 
 int vss_hosts;
-
 /*
  * What the core asks for.  All of these run with sc->mtx held.
  */
@@ -55,7 +56,7 @@ vss_notify(void *arg, int opener)
 
 	mtx_assert(&sc->mtx, MA_OWNED);
 	selwakeup(&o->sel);
-	KNOTE_LOCKED(&o->sel.si_note, 0);
+	KNOTE_LOCKED(&o->sel.si_note, VSS_HINT_NOTIFY);
 }
 
 /* The callout is bound to sc->mtx: it runs with it. */
@@ -170,8 +171,8 @@ vss_host_msg(struct vss_softc *sc, uint8_t *msg, size_t len, uint64_t xactid)
 static void
 vss_open_free(struct vss_open *o)
 {
-	/* Detach closes what is still in somebody's kqueue or poll. */
-	knlist_clear(&o->sel.si_note, 0);
+	/* No knote may stay behind: it would call us when we are unloaded. */
+	knlist_delete(&o->sel.si_note, curthread, 0);
 	seldrain(&o->sel);
 	knlist_destroy(&o->sel.si_note);
 	free(o, M_HVVSS);
@@ -270,18 +271,21 @@ vss_knote_detach(struct knote *kn)
 }
 
 static int
-vss_knote_event(struct knote *kn, long hint __unused)
+vss_knote_event(struct knote *kn, long hint)
 {
 	struct vss_open *o = kn->kn_hook;
 
 	mtx_assert(&o->sc->mtx, MA_OWNED);
-	if (o->sc->core.detached)
+	if (o->sc->core.detached) {
 		kn->kn_flags |= EV_EOF;
+		o->told = o->told || hint != VSS_HINT_NOTIFY;
+	}
 	kn->kn_data = vss_core_is_readable(&o->sc->core, o->opener);
 	return (kn->kn_data != 0);
 }
 
-static const struct filterops vss_filterops = {
+/* Not const: 14's kn_fop is not. */
+static struct filterops vss_filterops = {
 	.f_isfd = 1,
 	.f_detach = vss_knote_detach,
 	.f_event = vss_knote_event,
@@ -345,6 +349,12 @@ vss_attach(struct vss_softc *sc, device_t dev,
 	struct vss_core_ops ops = vss_ops;
 	int error, max_apps;
 
+	if (vss_hosts != 0) {
+		device_printf(dev, "refused: there is a host already; is "
+		    "hw.hv_vss_broker.testhost set?\n");
+		return (EBUSY);
+	}
+	vss_hosts++;
 	sc->dev = dev;
 	ops.send = send;
 	if (resource_int_value(VSS_DRIVER_NAME, device_get_unit(dev),
@@ -379,11 +389,29 @@ vss_quiesce(device_t dev)
 	return (open ? EBUSY : 0);
 }
 
+/* Somebody may be in kevent(2), woken and not yet told why. */
+static bool
+vss_untold(struct vss_softc *sc)
+{
+	int i;
+
+	for (i = 0; i < VSS_OPENERS_MAX; i++)
+		if (sc->opens[i] != NULL && !sc->opens[i]->told &&
+		    !KNLIST_EMPTY(&sc->opens[i]->sel.si_note))
+			return (true);
+	return (false);
+}
+
 void
 vss_detach(struct vss_softc *sc)
 {
+	int tries;
+
 	mtx_lock(&sc->mtx);
 	vss_core_detach(&sc->core);
+	/* For a second at most: a knote is no proof of a sleeper. */
+	for (tries = 0; tries < 100 && vss_untold(sc); tries++)
+		mtx_sleep(sc, &sc->mtx, 0, "vssbye", howmany(hz, 100));
 	mtx_unlock(&sc->mtx);
 	callout_drain(&sc->timer);
 
@@ -395,4 +423,5 @@ vss_detach(struct vss_softc *sc)
 	taskqueue_drain(taskqueue_thread, &sc->event_task);
 	sysctl_ctx_free(&sc->sysctls);
 	mtx_destroy(&sc->mtx);
+	vss_hosts--;
 }

@@ -88,7 +88,7 @@ vss_add_sysctls(struct vss_softc *sc)
 	struct sysctl_oid_list *top;
 	size_t i;
 
-	/* Not the device's own context: that one outlives our mutex. */
+	/* Not the device's own: that one outlives our mutex. */
 	sysctl_ctx_init(&sc->sysctls);
 	top = SYSCTL_CHILDREN(device_get_sysctl_tree(sc->dev));
 	SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO, "state",

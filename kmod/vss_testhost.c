@@ -214,7 +214,6 @@ testhost_detach(device_t dev)
 	destroy_dev(sc->dev);
 	seldrain(&sc->sel);
 	vss_detach(&sc->vss);
-	vss_hosts--;
 	return (0);
 }
 
@@ -224,21 +223,14 @@ testhost_attach(device_t dev)
 	struct testhost_softc *sc = device_get_softc(dev);
 	int error;
 
-	if (vss_hosts != 0) {
-		device_printf(dev, "refused: a host is attached already\n");
-		return (EBUSY);
-	}
 	error = vss_attach(&sc->vss, dev, testhost_send);
 	if (error != 0)
 		return (error);
 	error = vss_make_node(&sc->vss, &sc->dev, &testhost_cdevsw, 0, 0600,
 	    TESTHOST_DEV_NAME);
-	if (error != 0) {
+	if (error != 0)
 		vss_detach(&sc->vss);
-		return (error);
-	}
-	vss_hosts++;
-	return (0);
+	return (error);
 }
 
 static device_method_t testhost_methods[] = {

@@ -11,7 +11,8 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 kmod=$(cd "$here/../.." && pwd)
-out=${1:-$kmod/build/freebsd}
+mkdir -p "${1:-$kmod/build/freebsd}"
+out=$(cd "${1:-$kmod/build/freebsd}" && pwd)
 cross=${FREEBSD_CROSS_DIR:-$HOME/.cache/hv_vss/freebsd-cross}
 sources="hv_vss.c vss_core.c vss_ic.c vss_nodes.c vss_sysctl.c vss_testhost.c"
 
@@ -79,8 +80,11 @@ sed -n '/^#include <sys.types.h>/,/^\.Ed/p' "$kmod/hv_vss.4" |
     -o "$out/example.o" "$out/example.c"
 echo "ok the manual's example compiles: $(wc -l < "$out/example.c") lines"
 
-# The claims for a FreeBSD machine, as a program for it.
-"$zig" cc -target x86_64-freebsd.14.0 -std=c11 -D_BSD_VISIBLE -Wall -Wextra \
-    -Werror -Wno-unused-function -o "$out/live" "$kmod/tests/live/live.c" \
-    "$kmod/tests/live/freebsd.c"
-echo "ok live: linked for FreeBSD, run it there with tests/live/live.sh"
+# What runs on a FreeBSD machine, as programs for it.
+for program in "live live.c freebsd.c" "stress stress.c"; do
+	# shellcheck disable=SC2086
+	(cd "$kmod/tests/live" && set -- $program && name=$1 && shift &&
+	    "$zig" cc -target x86_64-freebsd.14.0 -std=c11 -D_BSD_VISIBLE \
+	    -Wall -Wextra -Werror -Wno-unused-function -o "$out/$name" "$@")
+done
+echo "ok live, stress: linked for FreeBSD; tests/live/live.sh runs them there"

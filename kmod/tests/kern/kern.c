@@ -133,12 +133,14 @@ mtx_sleep(void *chan, struct mtx *m, int prio, const char *msg, int timo)
 	int ran;
 
 	(void)msg;
-	KASSERT(m->owned && locks == 1 && timo == 0, ("sleep: wrong locks"));
-	KASSERT((prio & PCATCH) != 0, ("a sleep that no signal ends"));
+	KASSERT(m->owned && locks == 1, ("sleep: wrong locks"));
+	KASSERT((prio & PCATCH) != 0 || timo > 0, ("a sleep without an end"));
 	woken = NULL;
 	mtx_unlock(m);
 	ran = others_run();
 	mtx_lock(m);
+	if (timo > 0)
+		return (EWOULDBLOCK);
 	KASSERT(!ran || woken == chan, ("a sleeper was not woken"));
 	return (ran ? 0 : EINTR);
 }
@@ -366,17 +368,16 @@ knlist_remove(struct knlist *l, struct knote *kn, int islocked)
 }
 
 void
-knlist_clear(struct knlist *l, int islocked)
+knlist_delete(struct knlist *l, struct thread *td, int islocked)
 {
 	struct knote *kn;
 
+	(void)td;
 	if (!islocked)
 		mtx_lock(l->mtx);
 	while ((kn = l->first) != NULL) {
 		l->first = kn->next;
 		kn->list = NULL;
-		kn->kn_flags |= EV_EOF;
-		kn->active = 1;
 	}
 	if (!islocked)
 		mtx_unlock(l->mtx);

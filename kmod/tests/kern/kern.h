@@ -28,6 +28,7 @@
 #define	__offsetof	offsetof
 #define	nitems(a)	(sizeof(a) / sizeof((a)[0]))
 #define	PAGE_SIZE	4096
+#define	howmany(x, y)	(((x) + (y) - 1) / (y))
 #define	SBT_1MS		((int64_t)4294967)
 
 /* A broken rule ends the test program. */
@@ -43,7 +44,7 @@ void	mtx_destroy(struct mtx *);
 void	mtx_lock(struct mtx *);
 void	mtx_unlock(struct mtx *);
 void	mtx_assert(struct mtx *, int);
-enum { PCATCH = 0x100 };
+enum { PCATCH = 0x100, hz = 100 };
 int	mtx_sleep(void *, struct mtx *, int, const char *, int);
 void	wakeup(void *);
 
@@ -104,7 +105,9 @@ void	knlist_init_mtx(struct knlist *, struct mtx *);
 void	knlist_destroy(struct knlist *);
 void	knlist_add(struct knlist *, struct knote *, int);
 void	knlist_remove(struct knlist *, struct knote *, int);
-void	knlist_clear(struct knlist *, int);
+void	knlist_delete(struct knlist *, struct thread *, int);
+#define	KNLIST_EMPTY(list)	((list)->first == NULL)
+#define	curthread		((struct thread *)NULL)
 void	KNOTE_LOCKED(struct knlist *, long);
 
 /* Character devices */

@@ -3,11 +3,11 @@
 # runs the live claims, and tries to unload it while a node is open, politely
 # and by force.  As root, where no VSS driver is attached:
 #
-#	live.sh hv_vss_broker.ko live
+#	live.sh hv_vss_broker.ko live [stress]
 #
 # The last line is plain: "N passed, N failed".
 set -u
-module=$1 live=$2
+module=$1 live=$2 stress=${3:-}
 passed=0 failed=0
 
 claim() {	# claim NAME STATUS: the status of the command just run
@@ -55,6 +55,26 @@ claim and_whoever_had_it_open_is_still_alive $?
 kill "$holder"
 [ ! -e /dev/hv_appvss_dev ]
 claim its_nodes_are_gone $?
+
+# Everybody at once, and the module pulled away and put back beneath them.
+if [ -n "$stress" ]; then
+	"$stress" &
+	hammering=$!
+	rounds=0 bad=0
+	while [ "$rounds" -lt 8 ]; do
+		kldload "$module" || bad=$((bad + 1))
+		sleep 2
+		sysctl -n dev.hvvssb.0.messages dev.hvvssb.0.answers |
+		    xargs echo "# messages, answers:"
+		kldunload -f hv_vss_broker || bad=$((bad + 1))
+		rounds=$((rounds + 1))
+	done
+	[ "$bad" -eq 0 ]
+	claim the_module_comes_and_goes_while_programs_hammer_its_nodes $?
+	kill "$hammering"
+	wait "$hammering"
+	claim and_all_of_them_come_to_their_end $?
+fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

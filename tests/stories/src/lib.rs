@@ -7,6 +7,7 @@
 mod binaries;
 mod guest;
 mod process;
+pub mod small_root;
 mod stage;
 pub mod tracer;
 mod writers;

@@ -9,9 +9,10 @@
 //! ```
 //! A freeze takes milliseconds and the hold takes seconds: to one scale, either could not be seen.
 
+use super::axis::{Axis, Part};
 use crate::ctl::cycles::end_ms;
 use crate::ctl::when::float;
-use crate::record::{Record, StepRecord, What};
+use crate::record::{CycleResult, Kind, Record, StepRecord, What};
 
 /// A whole timeline.
 #[derive(Debug)]
@@ -82,35 +83,13 @@ pub(super) struct Mark {
     pub(super) failure: Option<String>,
 }
 
-/// Where a time is drawn, from 0 (left) to 1 (right).
-#[derive(Debug)]
-pub(super) struct Axis {
-    pub(super) parts: Vec<Part>,
-}
-
-/// A stretch of the axis that has one scale.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    pub(super) from_ms: f64,
-    pub(super) to_ms: f64,
-    pub(super) left: f64,
-    pub(super) right: f64,
-    /// Nothing happened here but that everything was held: it is drawn shorter than it was.
-    pub(super) cut: bool,
-}
-
-/// How much of the width a cut takes.
-const CUT: f64 = 0.13;
-/// Neither half of the cycle gets less.
-const LEAST: f64 = 0.14;
-
 impl Chart {
     pub(super) fn of(record: &Record) -> Self {
         let end = end_ms(record).max(0.1);
         let budget = float(record.budget_ms);
         let rows = rows(record, end);
         let hold = record.steps.iter().find(|step| step.what == What::Hold);
-        let hold = hold.map(|step| (step.from_ms, step.to_ms.unwrap_or(end))).or_else(|| unsaid_hold(&rows));
+        let hold = hold.map(|step| (step.from_ms, step.to_ms.unwrap_or(end))).or_else(|| unsaid_hold(record, &rows));
         // A limit far away would make everything else too small to be seen; the sentence above the chart names it anyway.
         let near = hold.is_none() && budget > 0.0 && budget <= end * 2.5;
         let limit_ms = (near || budget > 0.0 && budget <= hold.map_or(0.0, |(from, _)| from)).then_some(budget);
@@ -145,8 +124,11 @@ impl Chart {
     }
 }
 
-/// Between the last freeze and the first thaw everything was held, whether or not the record has a step for it.
-fn unsaid_hold(rows: &[Row]) -> Option<(f64, f64)> {
+/// A rehearsal tells no host, and so has no step for its hold: everything was held between the last freeze and the first thaw.
+fn unsaid_hold(record: &Record, rows: &[Row]) -> Option<(f64, f64)> {
+    if record.kind != Kind::Rehearsal || record.result != Some(CycleResult::Ok) {
+        return None;
+    }
     let held = rows.iter().filter_map(|row| row.held);
     let (from, to) = held.reduce(|one, other| (one.0.max(other.0), one.1.min(other.1)))?;
     (from < to).then_some((from, to))
@@ -243,72 +225,6 @@ impl Row {
     }
 }
 
-impl Axis {
-    fn new(last: f64, hold: Option<(f64, f64)>) -> Self {
-        let whole = Part { from_ms: 0.0, to_ms: last, left: 0.0, right: 1.0, cut: false };
-        let Some((from, to)) = hold else { return Self { parts: vec![whole] } };
-        let rest = from + (last - to);
-        if to - from <= rest * CUT / (1.0 - CUT) {
-            return Self { parts: vec![whole] };
-        }
-        let thawing = last - to;
-        let room = 1.0 - CUT;
-        // Still frozen: there is no right half yet.
-        let right = if thawing < 0.05 { 0.0 } else { (room * thawing / rest).clamp(LEAST, room - LEAST) };
-        let left = room - right;
-        let mut parts = vec![
-            Part { from_ms: 0.0, to_ms: from, left: 0.0, right: left, cut: false },
-            Part { from_ms: from, to_ms: to, left, right: left + CUT, cut: true },
-        ];
-        if right > 0.0 {
-            parts.push(Part { from_ms: to, to_ms: last, left: left + CUT, right: 1.0, cut: false });
-        }
-        Self { parts }
-    }
-
-    /// Where `ms` is drawn.
-    pub(super) fn at(&self, ms: f64) -> f64 {
-        let part = self.parts.iter().find(|part| ms <= part.to_ms).or(self.parts.last());
-        part.map_or(0.0, |part| part.at(ms))
-    }
-}
-
-impl Part {
-    fn at(&self, ms: f64) -> f64 {
-        let span = (self.to_ms - self.from_ms).max(f64::MIN_POSITIVE);
-        let share = ((ms - self.from_ms) / span).clamp(0.0, 1.0);
-        self.left + share * (self.right - self.left)
-    }
-
-    /// Round times in this part, no closer than `least` of the whole width: the time since the part began, and where it is drawn.
-    pub(super) fn ticks(&self, least: f64) -> Vec<(f64, f64)> {
-        let span = self.to_ms - self.from_ms;
-        let share = (self.right - self.left).max(f64::MIN_POSITIVE);
-        let step = round_up(span * least / share);
-        let mut ticks = Vec::new();
-        let mut at = 0.0;
-        while at <= span {
-            ticks.push((at, self.at(self.from_ms + at)));
-            at += step;
-        }
-        ticks
-    }
-}
-
-/// The next 1, 2 or 5 with zeros.
-fn round_up(ms: f64) -> f64 {
-    let mut unit = 0.1;
-    while unit < 1e9 {
-        for round in [unit, unit * 2.0, unit * 5.0] {
-            if round >= ms {
-                return round;
-            }
-        }
-        unit *= 10.0;
-    }
-    unit
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,6 +299,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rehearsals_hold_is_cut_like_a_backups() {
+        let mut record = samples::backup();
+        record.kind = Kind::Rehearsal;
+        record.steps.retain(|step| !matches!(step.what, What::Hold | What::Answer));
+        let cut = Chart::of(&record).cut().unwrap();
+        assert_eq!((cut.from_ms, cut.to_ms), (449.0, 4_450.0));
+    }
+
+    #[test]
     fn a_failure_that_three_steps_repeat_is_told_once() {
         let chart = Chart::of(&samples::failed());
         assert_eq!(chart.failures().len(), 1, "{:?}", chart.failures());
@@ -405,13 +330,5 @@ mod tests {
         record.steps.clear();
         let chart = Chart::of(&record);
         assert!(chart.rows.is_empty() && chart.axis.at(5.0) >= 0.0);
-    }
-
-    #[test]
-    fn ticks_are_round_and_far_enough_apart() {
-        let part = Part { from_ms: 4_449.6, to_ms: 4_751.4, left: 0.5, right: 1.0, cut: false };
-        let ticks = part.ticks(0.1);
-        assert_eq!(ticks.iter().map(|(ms, _)| *ms).collect::<Vec<_>>(), [0.0, 100.0, 200.0, 300.0]);
-        assert!(ticks.windows(2).all(|pair| pair[1].1 - pair[0].1 >= 0.1));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Axis, Chart, End, Row, RowKind, Side};
+use super::axis::Axis;
+use super::model::{Chart, End, Row, RowKind, Side};
 use super::words;
 use crate::ctl::cycles::result_ink;
 use crate::ctl::paper::{Ink, Paper, columns};
@@ -10,7 +11,7 @@ use crate::ctl::when::{span, whole};
 use crate::record::Record;
 
 /// Columns of a duration.
-const TOOK: usize = 8;
+const TOOK: usize = 9;
 /// The longest column of names.
 const NAMES: usize = 24;
 
@@ -81,13 +82,14 @@ pub fn terminal(record: &Record, paper: &Paper) -> String {
         .max()
         .unwrap_or(0)
         .clamp(6, NAMES.min(paper.width / 4));
-    let bars = paper.width.saturating_sub(names + 2 * TOOK + 4).max(16);
+    let bars = paper.width.saturating_sub(names + 2 * TOOK + 4).max(14);
     let canvas = Canvas { chart: &chart, blocks, paper, names, bars };
 
     let heading = format!("{}  {}  {:>TOOK$}{:>TOOK$}", " ".repeat(names), canvas.hold(), "FREEZE", "THAW");
     let _ = writeln!(text, "\n{}", paper.ink(Ink::Faint, &heading));
     for row in &chart.rows {
-        let name = format!("{}{}", " ".repeat(indent(row)), row.name);
+        let mark = if paper.unicode { '…' } else { '~' };
+        let name = " ".repeat(indent(row)) + &words::shortened(&row.name, names - indent(row), mark);
         let took = |side| words::took(row, side);
         canvas.line(
             &mut text,

@@ -2,6 +2,7 @@
 
 use super::model::{End, Row, Side};
 use crate::ctl::cycles::{answered_ms, kind_word, result_word};
+use crate::ctl::paper::columns;
 use crate::ctl::when::{float, moment, span, span_of};
 use crate::record::{Kind, Record};
 
@@ -31,11 +32,25 @@ pub(super) fn used(record: &Record) -> Option<(f64, String)> {
     Some((share, format!("{what} after {} of {}", span(answered), span_of(record.budget_ms))))
 }
 
-/// How long a row's steps of one side took; with dots behind it when one of them has not ended.
+/// How long a row's steps of one side took; "more than that" when one of them has not ended.
 pub(super) fn took(row: &Row, side: Side) -> String {
     let open = row.bars.iter().any(|bar| bar.side == side && bar.end == End::Open);
-    let dots = if open { ".." } else { "" };
-    row.took_ms(side).map_or_else(String::new, |ms| format!("{}{dots}", span(ms)))
+    let more = if open { ">" } else { "" };
+    row.took_ms(side).map_or_else(String::new, |ms| format!("{more}{}", span(ms)))
+}
+
+/// A name that fits: the end of a path tells more than its beginning, with a script it is the other way round.
+pub(super) fn shortened(name: &str, letters: usize, mark: char) -> String {
+    if columns(name) <= letters {
+        return name.to_owned();
+    }
+    let kept = letters.saturating_sub(1);
+    if name.starts_with('/') {
+        let skipped = columns(name) - kept;
+        std::iter::once(mark).chain(name.chars().skip(skipped)).collect()
+    } else {
+        name.chars().take(kept).chain(std::iter::once(mark)).collect()
+    }
 }
 
 /// A tick's time: `0`, `50 ms`, `1.5 s`, without zeros behind the point.
@@ -57,6 +72,13 @@ pub(super) fn tick(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_path_the_end_is_kept_and_of_a_script_the_beginning() {
+        assert_eq!(shortened("/usr/jails/www", 8, '~'), "~ils/www");
+        assert_eq!(shortened("90-notify.post-thaw", 8, '~'), "90-noti~");
+        assert_eq!(shortened("/usr", 8, '~'), "/usr");
+    }
 
     #[test]
     fn ticks_are_told_without_needless_zeros() {

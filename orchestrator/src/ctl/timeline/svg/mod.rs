@@ -5,14 +5,15 @@ mod text;
 
 use std::fmt::Write as _;
 
-use super::model::{Bar, Chart, End, Part, Row, RowKind, Side};
+use super::axis::Part;
+use super::model::{Bar, Chart, End, Row, RowKind, Side};
 use super::words;
 use crate::ctl::cycles::result_word;
 use crate::ctl::paper::columns;
 use crate::ctl::when::span;
 use crate::record::{CycleResult, Record};
 use style::STYLE;
-use text::{escape, lines, shortened};
+use text::{escape, lines};
 
 // All lengths in the picture's own units; a viewer scales them.
 const WIDTH: f64 = 960.0;
@@ -185,7 +186,7 @@ impl Picture {
         let letters = if row.kind == RowKind::Script { NAME_LETTERS - 2 } else { NAME_LETTERS };
         let class = if row.kind == RowKind::Script { "faint" } else { "" };
         let middle = y + ROW / 2.0;
-        self.text(class, MARGIN + indent, middle + 4.5, &shortened(&row.name, letters));
+        self.text(class, MARGIN + indent, middle + 4.5, &words::shortened(&row.name, letters, '…'));
         if let Some((from, to)) = row.held {
             let (left, right) = (x(chart, from), x(chart, to));
             self.rect("held", (left, middle - 2.0), (right - left, 4.0), 0.0);

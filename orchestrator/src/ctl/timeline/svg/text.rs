@@ -5,15 +5,6 @@ use crate::ctl::paper::columns;
 /// What fits into a line, in characters.
 const LINE_LETTERS: usize = 118;
 
-pub(super) fn shortened(name: &str, letters: usize) -> String {
-    if columns(name) <= letters {
-        return name.to_owned();
-    }
-    // The end of a path tells more than its beginning.
-    let skipped = columns(name) - letters + 1;
-    format!("…{}", name.chars().skip(skipped).collect::<String>())
-}
-
 pub(super) fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

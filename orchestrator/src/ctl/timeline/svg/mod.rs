@@ -142,7 +142,7 @@ impl Picture {
         if let Some(limit) = chart.limit_ms {
             let x = x(chart, limit);
             self.upright("limit", x, TOP - 6.0, bottom);
-            self.text("bad small end", x - 4.0, bottom - 4.0, &format!("limit {}", span(limit)));
+            self.text("bad small middle", x, TOP - 28.0, &format!("limit {}", span(limit)));
         }
         bottom
     }

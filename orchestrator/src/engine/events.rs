@@ -211,13 +211,17 @@ impl Engine {
             }
         }
         self.current.refusals = findings.reasons;
-        let shape = findings.plan.map(|mut plan| {
-            if let Some(wish) = &self.rehearsal {
-                wish.narrow(&mut plan, &self.roster);
+        let shape = findings.plan.and_then(|mut plan| {
+            if let Some(wish) = &self.rehearsal
+                && !wish.narrow(&mut plan, &mut self.roster)
+            {
+                let why = "the plugin exec_hook, which runs the scripts of hooks.d, takes no part in this cycle";
+                self.current.refusals.push(why.to_owned());
+                return None;
             }
             let shape = plan.shape();
             self.current.plan = plan;
-            shape
+            Some(shape)
         });
         self.input(Input::Surveyed(shape));
     }

@@ -188,14 +188,20 @@ impl Current {
 }
 
 impl RehearsalWish {
-    /// Leaves out of the plan what is not to be rehearsed.
-    fn narrow(&self, plan: &mut Plan, roster: &Roster) {
+    /// Leaves out of the plan what is not to be rehearsed. False when nobody is left who could do what is.
+    fn narrow(&self, plan: &mut Plan, roster: &mut Roster) -> bool {
         if !self.freeze {
             plan.filesystems.clear();
         }
-        if self.only.is_some() {
-            plan.apps.retain(|app| roster.name(app.host).replace('-', "_") == "exec_hook");
+        let Some(only) = &self.only else { return true };
+        plan.apps.retain(|app| roster.name(app.host).replace('-', "_") == SCRIPTS);
+        for app in &plan.apps {
+            // It plans all its scripts in the survey, which is not told of rehearsals; the record of what is owed is made of these.
+            if let Some(plugin) = roster.get_mut(app.host) {
+                plugin.planned.retain(|script| script == only);
+            }
         }
+        !plan.apps.is_empty()
     }
 }
 
@@ -405,6 +411,8 @@ impl Engine {
     }
 }
 
+/// The plugin that runs the scripts of hooks.d.
+const SCRIPTS: &str = "exec_hook";
 /// The history's name in the state directory.
 const HISTORY: &str = "history.jsonl";
 const MOST_RESTARTS: u32 = 6;

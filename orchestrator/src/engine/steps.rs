@@ -70,7 +70,8 @@ impl Engine {
             self.steps.froze_in.insert(host, plugin.generation);
         }
         let step = Step { cycle: self.current.id.clone(), outcome: Outcome::Ok, deadline: budget.answer.0, mounts };
-        self.call(holder, host, what, Call::Freeze { step, role, expiry: budget.expiry });
+        let only = self.rehearsal.as_ref().and_then(|wish| wish.only.clone());
+        self.call(holder, host, what, Call::Freeze { step, role, expiry: budget.expiry, only });
     }
 
     pub(super) fn call_thaw(&mut self, holder: HolderId, outcome: Outcome) {

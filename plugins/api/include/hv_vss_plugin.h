@@ -225,6 +225,12 @@ struct hv_vss_step {
 	const char *const *owed;
 	uint32_t	 owed_count;
 	uint32_t	 reserved;
+
+	/*
+	 * freeze, in a rehearsal: do the sub-step of this name and no other; else NULL.  If there is none of this name, refuse and say so.
+	 * Appended to version 1: ask HV_VSS_HAS(struct hv_vss_step, step, only) first.
+	 */
+	const char	*only;
 };
 
 /* What hv_vss_plugin_v1() returns a pointer to.  Members marked * are required. */

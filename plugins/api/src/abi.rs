@@ -141,6 +141,7 @@ pub struct Step {
     pub owed: *const *const c_char,
     pub owed_count: u32,
     pub reserved: u32,
+    pub only: *const c_char,
 }
 
 /// The type of `open`.

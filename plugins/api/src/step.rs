@@ -228,9 +228,23 @@ fn c_string(text: &str) -> CString {
     CString::new(until_null).unwrap_or_default()
 }
 
+/// The host's struct as far as the host's goes; what an older host did not know is zero.
+///
+/// # Safety
+/// `raw` must be valid as the header promises: for as many bytes as its first member says.
+unsafe fn as_far_as_given(raw: *const abi::Step) -> abi::Step {
+    let mut step = std::mem::MaybeUninit::<abi::Step>::zeroed();
+    // SAFETY: `size` is the first member of every version.
+    let size = unsafe { (*raw.cast::<u32>()) as usize }.min(size_of::<abi::Step>());
+    // SAFETY: at most as many bytes as either side has.
+    unsafe { std::ptr::copy_nonoverlapping(raw.cast::<u8>(), step.as_mut_ptr().cast::<u8>(), size) };
+    // SAFETY: zero bytes are a valid number and a null pointer; all others came from such a struct.
+    unsafe { step.assume_init() }
+}
+
 /// What `check`, `claim`, `freeze` and `thaw` are told. It also does all that [`Host`] does.
 pub struct Step<'a> {
-    raw: *const abi::Step,
+    given: abi::Step,
     host: Host<'a>,
     began: Instant,
 }
@@ -240,28 +254,23 @@ impl<'a> Step<'a> {
     /// `raw` must be valid as the header promises, for `'a`.
     pub(crate) unsafe fn from_raw(raw: *const abi::Step) -> Self {
         // SAFETY: the promise above.
-        let host = unsafe { (*raw).host };
+        let given = unsafe { as_far_as_given(raw) };
         // SAFETY: the host's functions are valid while a call is at work.
-        let host = unsafe { Host::from_raw(host) };
-        Self { raw, host, began: Instant::now() }
-    }
-
-    fn table(&self) -> &'a abi::Step {
-        // SAFETY: valid for 'a by from_raw's promise, and every host gives version 1 whole.
-        unsafe { &*self.raw }
+        let host = unsafe { Host::from_raw(given.host) };
+        Self { given, host, began: Instant::now() }
     }
 
     /// The cycle's id, as the log and the history show it.
     #[must_use]
     pub fn cycle(&self) -> &'a str {
         // SAFETY: a string of the host's that lives as long as the call.
-        unsafe { text(self.table().cycle) }.unwrap_or("")
+        unsafe { text(self.given.cycle) }.unwrap_or("")
     }
 
     /// How the cycle stands.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        match self.table().outcome {
+        match self.given.outcome {
             abi::OUTCOME_OK => Outcome::Ok,
             abi::OUTCOME_EXPIRED => Outcome::Expired,
             abi::OUTCOME_RECOVERED => Outcome::Recovered,
@@ -274,7 +283,7 @@ impl<'a> Step<'a> {
     /// The role in which the plugin is called; none in a check or a claim.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
-        match self.table().role {
+        match self.given.role {
             abi::ROLE_FILESYSTEM => Some(Role::Filesystem),
             abi::ROLE_APPLICATION => Some(Role::Application),
             _ => None,
@@ -283,7 +292,7 @@ impl<'a> Step<'a> {
 
     /// As a filesystem plugin: the one filesystem this is about. As an application plugin: all that will be or were frozen.
     pub fn mounts(&self) -> impl Iterator<Item = Mount<'a>> + use<'a> {
-        let step = self.table();
+        let step = &self.given;
         // SAFETY: the host gives mount_count pointers, each to a mount that lives as long as the call.
         let mounts = unsafe { pointers(step.mounts, step.mount_count) };
         // SAFETY: as above.
@@ -293,29 +302,36 @@ impl<'a> Step<'a> {
     /// The instant at which the process is killed if the call has not been answered.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.began + Duration::from_millis(self.table().time_left_ms)
+        self.began + Duration::from_millis(self.given.time_left_ms)
     }
 
     /// The same instant on CLOCK_MONOTONIC, in nanoseconds, for other processes to share.
     #[must_use]
     pub fn deadline_ns(&self) -> u64 {
-        self.table().deadline_ns
+        self.given.deadline_ns
     }
 
     /// In a freeze: when thaw is called by itself, should nobody ask for it. Nanoseconds of CLOCK_MONOTONIC.
     #[must_use]
     pub fn expiry_ns(&self) -> Option<u64> {
-        Some(self.table().expiry_ns).filter(|at| *at != 0)
+        Some(self.given.expiry_ns).filter(|at| *at != 0)
     }
 
     /// In a thaw: the sub-steps that an earlier process of this plugin started and did not live to let go of. Empty when this process did the
     /// freeze itself.
     pub fn owed(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let step = self.table();
+        let step = &self.given;
         // SAFETY: the host gives owed_count pointers, each to a string that lives as long as the call.
         let owed = unsafe { pointers(step.owed, step.owed_count) };
         // SAFETY: as above.
         owed.iter().filter_map(|name| unsafe { text(*name) })
+    }
+
+    /// In the freeze of a rehearsal: the one sub-step to be done, and no other. A plugin that has none of this name refuses.
+    #[must_use]
+    pub fn only(&self) -> Option<&'a str> {
+        // SAFETY: null, also where an older host knew no such member, or a string of the host's that lives as long as the call.
+        unsafe { text(self.given.only) }
     }
 
     /// The host's functions.
@@ -349,5 +365,27 @@ impl<'a> Step<'a> {
     /// [`Host::lost`].
     pub fn lost(&self, why: &str) {
         self.host.lost(why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_host_did_not_know_of_is_not_there_and_a_longer_step_is_read_as_far_as_it_is_known() {
+        // SAFETY: zero bytes are valid for every member.
+        let mut raw: abi::Step = unsafe { std::mem::zeroed() };
+        (raw.role, raw.only) = (abi::ROLE_APPLICATION, c"10-app".as_ptr());
+        let only = |size: usize| {
+            raw.size = u32::try_from(size).unwrap();
+            // SAFETY: a struct of our own, at least as long as it says but for the last case, which is cut to what is known.
+            let step = unsafe { Step::from_raw(&raw const raw) };
+            assert_eq!(step.role(), Some(Role::Application));
+            step.only()
+        };
+        let whole = size_of::<abi::Step>();
+        let [older, same, newer] = [std::mem::offset_of!(abi::Step, only), whole, whole + 64].map(only);
+        assert_eq!([older, same, newer], [None, Some("10-app"), Some("10-app")]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hv_vss_platform::reaper;
@@ -132,6 +133,15 @@ impl Share {
 }
 
 impl Plan {
+    /// A rehearsal of one hook: the others are not run, and not owed anything either.
+    fn narrow(&mut self, only: &str, directory: &Path) {
+        self.hooks.retain(|hook| hook.file == only);
+        if self.hooks.is_empty() {
+            let text = format!("no {only} to rehearse in {} (`vssctl hooks` lists what is there)", directory.display());
+            self.problems.push(text);
+        }
+    }
+
     fn problem(&mut self, step: &Step<'_>, need: Need, text: String) {
         match need {
             Need::Required => {
@@ -216,6 +226,9 @@ impl ExecHook {
                 let text = format!("{named}: the configuration names it, and {directory} has no such file");
                 plan.problem(step, settings.need, text);
             }
+        }
+        if let Some(only) = step.only() {
+            plan.narrow(only, &self.settings.directory);
         }
         for hook in &plan.hooks {
             for phase in hook.form.phases() {

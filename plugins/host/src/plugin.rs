@@ -34,7 +34,7 @@ pub struct Plugin {
 
 /// The calls that take a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Deed<'a> {
     /// Could you?
     Check,
     /// Come to rest.
@@ -43,6 +43,8 @@ pub enum Deed {
         role: Role,
         /// When it is let go without being told to.
         expiry: Monotonic,
+        /// The one sub-step to be done; none: all.
+        only: Option<&'a str>,
     },
     /// Let go.
     Thaw {
@@ -51,7 +53,7 @@ pub enum Deed {
     },
 }
 
-impl Deed {
+impl Deed<'_> {
     const fn name(self) -> &'static str {
         match self {
             Self::Check => "check",
@@ -136,11 +138,11 @@ impl Plugin {
     ///
     /// # Errors
     /// When it refuses or fails.
-    pub fn step(&mut self, order: Order, deed: Deed, step: &Step, owed: &[String]) -> Result<Done, Failure> {
-        let (role, expiry) = match deed {
-            Deed::Check => (None, None),
-            Deed::Freeze { role, expiry } => (Some(role), Some(expiry)),
-            Deed::Thaw { role } => (Some(role), None),
+    pub fn step(&mut self, order: Order, deed: Deed<'_>, step: &Step, owed: &[String]) -> Result<Done, Failure> {
+        let (role, expiry, only) = match deed {
+            Deed::Check => (None, None, None),
+            Deed::Freeze { role, expiry, only } => (Some(role), Some(expiry), only),
+            Deed::Thaw { role } => (Some(role), None, None),
         };
         let function = match deed {
             Deed::Check => self.table.check,
@@ -151,6 +153,7 @@ impl Plugin {
         let mounts = CMounts::of(&step.mounts);
         let owed = CStrings::of(owed);
         let cycle = c_string(&step.cycle);
+        let only = only.map(c_string);
         let mut raw = self.raw_step(step, cycle.as_ptr(), &mounts);
         raw.role = match role {
             None => 0,
@@ -160,6 +163,7 @@ impl Plugin {
         raw.expiry_ns = expiry.map_or(0, Monotonic::as_ns);
         raw.owed = owed.pointers().as_ptr();
         raw.owed_count = count(owed.pointers());
+        raw.only = only.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
 
         let this = self.this;
         let (buffer, room) = self.reason.lend();
@@ -233,6 +237,7 @@ impl Plugin {
             owed: std::ptr::null(),
             owed_count: 0,
             reserved: 0,
+            only: std::ptr::null(),
         }
     }
 

@@ -117,7 +117,7 @@ impl Service {
             Call::Claim { step, mounts } => {
                 self.plugin.claims(order, &step, &mounts).map(|claims| Answer::Done { claims, held: true })
             }
-            Call::Freeze { step, role, expiry } => self.freeze(order, &step, role, expiry),
+            Call::Freeze { step, role, expiry, only } => self.freeze(order, &step, role, expiry, only.as_deref()),
             Call::Thaw { step, role, owed } => self.thaw(id, &step, role, &owed),
             // The link keeps these two to itself and to run().
             Call::Close | Call::Cancel { .. } => Ok(Answer::done()),
@@ -140,7 +140,14 @@ impl Service {
         Ok(Answer::done())
     }
 
-    fn freeze(&mut self, order: Order, step: &Step, role: Role, expiry: Monotonic) -> Result<Answer, Failure> {
+    fn freeze(
+        &mut self,
+        order: Order,
+        step: &Step,
+        role: Role,
+        expiry: Monotonic,
+        only: Option<&str>,
+    ) -> Result<Answer, Failure> {
         let about = self.plugin.about();
         let has_role = match role {
             Role::Filesystem => about.filesystem,
@@ -165,7 +172,7 @@ impl Service {
         if role == Role::Application {
             self.debt.begin();
         }
-        self.plugin.step(order, Deed::Freeze { role, expiry }, step, &[])?;
+        self.plugin.step(order, Deed::Freeze { role, expiry, only }, step, &[])?;
         self.holds.becomes(key, State::Held);
         Ok(Answer::done())
     }

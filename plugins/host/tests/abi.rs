@@ -37,7 +37,7 @@ fn goes_through_its_life(file: &Path) {
 
     for role in [Role::Application, Role::Filesystem] {
         let expiry = Monotonic::now() + SOON * 6;
-        assert_eq!(stage.host.call(Call::Freeze { step: step(), role, expiry }, SOON), done(), "{role:?}");
+        assert_eq!(stage.host.call(Call::Freeze { step: step(), role, expiry, only: None }, SOON), done(), "{role:?}");
     }
     for role in [Role::Filesystem, Role::Application] {
         let thaw = Call::Thaw { step: step(), role, owed: vec![] };

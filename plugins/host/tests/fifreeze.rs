@@ -44,7 +44,7 @@ fn disk(ground: &mut Ground) -> Disk {
 impl Disk {
     fn freeze(&self) -> Call {
         let step = Step { mounts: vec![self.mount.clone()], ..step() };
-        Call::Freeze { step, role: Role::Filesystem, expiry: Monotonic::now() + Duration::from_secs(60) }
+        Call::Freeze { step, role: Role::Filesystem, expiry: Monotonic::now() + Duration::from_secs(60), only: None }
     }
 
     fn thaw(&self, outcome: Outcome) -> Call {

@@ -92,7 +92,7 @@ fn at_the_expiry_it_lets_go_by_itself_says_so_and_the_late_thaw_hears_it() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     let expiry = Monotonic::now() + Duration::from_millis(150);
-    let freeze = Call::Freeze { step: step(), role: Role::Application, expiry };
+    let freeze = Call::Freeze { step: step(), role: Role::Application, expiry, only: None };
     assert_eq!(stage.host.call(freeze, SOON), done());
     let says_so = |event: &Event| *event == Event::LetGo;
     while !stage.host.said.iter().any(says_so) {
@@ -125,6 +125,7 @@ fn when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_
         step: Step { mounts, ..step() },
         role,
         expiry: Monotonic::now() + Duration::from_secs(60),
+        only: None,
     };
     assert_eq!(stage.host.call(freeze(Role::Application, vec![]), SOON), done());
     assert_eq!(stage.host.call(freeze(Role::Filesystem, vec![mount("/a", 1)]), SOON), done());
@@ -160,7 +161,7 @@ fn a_call_that_hangs_when_the_orchestrator_dies_ends_with_its_process() {
     let mut stage = Stage::that_does("loop", "freeze");
     let step = Step { deadline: Monotonic::now() + Duration::from_millis(200), ..step() };
     let expiry = Monotonic::now() + Duration::from_secs(60);
-    stage.host.ask(Call::Freeze { step, role: Role::Application, expiry });
+    stage.host.ask(Call::Freeze { step, role: Role::Application, expiry, only: None });
     becomes_true("the freeze has begun", || stage.calls().len() == 2);
     stage.host.hang_up();
     let status = stage.host.ended(Monotonic::now() + SOON).expect("it ends");
@@ -223,7 +224,7 @@ fn a_freeze_past_its_deadline_or_expiry_does_not_begin() {
     stage.open(&[]);
     let late = Step { deadline: Monotonic::now(), ..step() };
     let expiry = Monotonic::now() + SOON;
-    let freeze = Call::Freeze { step: late, role: Role::Application, expiry };
+    let freeze = Call::Freeze { step: late, role: Role::Application, expiry, only: None };
     assert_eq!(stage.host.call(freeze, SOON), refused("out of time before the freeze had begun"));
     assert_eq!(stage.host.call(app_freeze(Duration::ZERO), SOON), refused("out of time before the freeze had begun"));
     assert_eq!(stage.calls(), ["open -"]);
@@ -255,7 +256,7 @@ fn garbage_makes_it_let_go_and_end() {
 fn a_role_it_does_not_have_is_answered_broken() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
-    let freeze = Call::Freeze { step: step(), role: Role::Filesystem, expiry: Monotonic::now() + SOON };
+    let freeze = Call::Freeze { step: step(), role: Role::Filesystem, expiry: Monotonic::now() + SOON, only: None };
     assert!(broken(stage.host.call(freeze, SOON)).contains("no such role"));
     // It has no role in this, so whatever it would say is nobody's.
     let claim = Call::Claim { step: step(), mounts: vec![mount("/a", 1)] };

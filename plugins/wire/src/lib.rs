@@ -56,6 +56,9 @@ pub enum Call {
         role: Role,
         /// When the host lets go by itself, should nobody tell it to: READ of the FREEZE + limit + `max_frozen`.
         expiry: Monotonic,
+        /// In a rehearsal: only the sub-step of this name is to be done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<String>,
     },
     /// Let go. Comes after every `Freeze`, even one that failed, and may come twice.
     Thaw {
@@ -297,10 +300,13 @@ mod tests {
             deadline: Monotonic::from_ns(u64::MAX - 1),
             mounts: vec![],
         };
-        let request =
-            Request { id: 9, call: Call::Freeze { step, role: Role::Filesystem, expiry: Monotonic::from_ns(5) } };
-        let text = serde_json::to_string(&request).unwrap();
-        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+        for only in [None, Some("10-app".to_owned())] {
+            let expiry = Monotonic::from_ns(5);
+            let call = Call::Freeze { step: step.clone(), role: Role::Filesystem, expiry, only };
+            let request = Request { id: 9, call };
+            let text = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+        }
 
         let event = Event::Answer { id: 9, answer: Answer::Refused { reason: "no".into() } };
         let text = serde_json::to_string(&event).unwrap();

@@ -174,7 +174,7 @@ impl Stage {
 
     pub fn freeze_call(&self, within: Duration) -> Call {
         let expiry = Monotonic::now() + Duration::from_secs(600);
-        Call::Freeze { step: self.step(within), role: Role::Application, expiry }
+        Call::Freeze { step: self.step(within), role: Role::Application, expiry, only: None }
     }
 
     pub fn thaw(&mut self) -> Ended {

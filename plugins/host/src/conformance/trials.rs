@@ -207,7 +207,7 @@ fn freeze(trial: &Trial, freezing: &Freezing) -> Call {
 
 fn freeze_within(limit: Duration, expires_in: Duration, freezing: &Freezing) -> Call {
     let step = step(Outcome::Ok, limit, &freezing.mounts);
-    Call::Freeze { step, role: freezing.role, expiry: Monotonic::now() + expires_in }
+    Call::Freeze { step, role: freezing.role, expiry: Monotonic::now() + expires_in, only: None }
 }
 
 fn thaw(trial: &Trial, freezing: &Freezing, outcome: Outcome) -> Call {
@@ -283,7 +283,7 @@ fn expires(trial: &Trial, freezing: &Freezing) -> Result<(), String> {
     // The freeze itself must fit in before.
     let expiry = Monotonic::now() + trial.patience.min(Duration::from_secs(1));
     let step = step(Outcome::Ok, trial.patience, &freezing.mounts);
-    done("freeze", host.call(Call::Freeze { step, role: freezing.role, expiry }, trial.patience))?;
+    done("freeze", host.call(Call::Freeze { step, role: freezing.role, expiry, only: None }, trial.patience))?;
     let latest = expiry + trial.patience;
     while !host.said.contains(&Event::LetGo) {
         if host.event(latest)?.is_none() {

@@ -200,7 +200,7 @@ pub fn mount(on: &str, id: u8) -> Mount {
 }
 
 pub fn app_freeze(expires_in: Duration) -> Call {
-    Call::Freeze { step: step(), role: Role::Application, expiry: Monotonic::now() + expires_in }
+    Call::Freeze { step: step(), role: Role::Application, expiry: Monotonic::now() + expires_in, only: None }
 }
 
 pub fn app_thaw() -> Call {

@@ -152,7 +152,12 @@ impl Host {
     fn freeze(&mut self, disk: &Disk, expires_in: Duration) -> Result<Answer, String> {
         let mount = mount(disk)?;
         let expiry = Monotonic::now() + expires_in;
-        self.ask(|deadline| Call::Freeze { step: step(vec![mount], deadline), role: Role::Filesystem, expiry })
+        self.ask(|deadline| Call::Freeze {
+            step: step(vec![mount], deadline),
+            role: Role::Filesystem,
+            expiry,
+            only: None,
+        })
     }
 
     fn freezes(&mut self, disk: &Disk, expires_in: Duration) -> Result<(), String> {

@@ -3,6 +3,7 @@
 #	make			the programs and plugins
 #	make demo		one whole backup, shown step by step (root, Linux, /dev/fuse)
 #	make test		every test
+#	make soak		the long forms of the frozen root, for an hour
 #	make lint		formatting, clippy and rustdoc, as CI demands them
 #	make install		under PREFIX (packaging/install.mk has more)
 #	make freebsd		cross-build for FreeBSD and check what comes out
@@ -21,6 +22,9 @@ demo:
 test:
 	scripts/test
 
+soak:
+	scripts/soak
+
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -38,4 +42,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo test lint freebsd freebsd-test-kit clean
+.PHONY: all demo test soak lint freebsd freebsd-test-kit clean

@@ -131,6 +131,15 @@ impl SmallRoot {
             .unwrap_or_else(|errno| panic!("can't signal the daemon: {errno}"));
     }
 
+    /// What could pile up over many cycles: the daemon's open descriptors, and all processes below it, those not reaped included.
+    #[must_use]
+    pub fn belongings(&self) -> (usize, usize) {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.daemon_pid())).map_or(0, Iterator::count);
+        let hosts = process::children(self.daemon_pid());
+        let below: usize = hosts.iter().map(|(host, _)| process::children(*host).len()).sum();
+        (descriptors, hosts.len() + below)
+    }
+
     /// Waits for the daemon's end: its exit status, or none when a signal ended it.
     ///
     /// # Panics
@@ -320,7 +329,7 @@ fn lay_out(stage: &Stage, max_frozen: Duration) {
     let mut install = |from: &Path, to: PathBuf| {
         libraries.extend(libraries_of(from));
         to.parent().into_iter().for_each(|above| made(fs::create_dir_all(above), above));
-        made(fs::copy(from, &to).map(drop), &to);
+        copy(from, &to);
     };
     install(&built("hv_vss_daemon"), prefix.join("sbin/hv_vss_daemon"));
     install(&built("hv_vss_plugin"), prefix.join("libexec/hv_vss/hv_vss_plugin"));
@@ -334,7 +343,7 @@ fn lay_out(stage: &Stage, max_frozen: Duration) {
     for library in libraries.clone() {
         let to = root.join(library.strip_prefix("/").unwrap_or(&library));
         to.parent().into_iter().for_each(|above| made(fs::create_dir_all(above), above));
-        made(fs::copy(&library, &to).map(drop), &to);
+        copy(&library, &to);
     }
     made(symlink("busybox", root.join("bin/sh")), &root.join("bin/sh"));
 
@@ -346,6 +355,13 @@ fn lay_out(stage: &Stage, max_frozen: Duration) {
     let mut mount = stage.table_line(DISK);
     "/".clone_into(&mut mount.on);
     write_mount_table(&root.join("etc/mounts"), &[mount]);
+}
+
+/// By a process of its own: a program that this one had open for writing would be inherited by whatever another thread starts in that moment, and
+/// could not be executed yet (ETXTBSY).
+fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg(from).arg(to).status();
+    assert!(done.is_ok_and(|status| status.success()), "can't copy {} to {}", from.display(), to.display());
 }
 
 fn configuration_text(max_frozen: Duration) -> String {

@@ -129,6 +129,12 @@ impl Engine {
                 waits = true;
                 continue;
             }
+            let plugin = debt.record.plugin.clone();
+            if !self.roster.each().any(|(_, known)| known.name == plugin) {
+                // Nobody will ever pay it, and backups must not wait for that.
+                self.debt_is_paid(&plugin, Some("it was disabled or removed since".to_owned()));
+                return self.look_after_debts();
+            }
             // It kept the record up to date until its end.
             match Owed::read(&debt.path) {
                 Ok(Some(left)) => self.debts[at].record = left,

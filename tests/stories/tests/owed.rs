@@ -271,6 +271,18 @@ both_drivers! {
 }
 
 our_driver! {
+    fn what_a_plugin_owes_that_was_removed_since_is_said_and_stands_in_nobodys_way(stage: Stage) {
+        let mut guest = stage.disk("data").hook("50-app", "").start();
+        guest.host_may(Freeze);
+        daemon_and_hook_host_are_killed(&mut guest);
+        fs::remove_file(guest.stage().home().join("plugins/exec_hook.so")).unwrap();
+        guest.daemon_starts();
+        guest.daemon().says(&["exec_hook did not let go", "disabled or removed", "50-app", "by hand"]);
+        owes_nothing(&guest);
+        guest.host_may(Check);
+        guest.scripts_ran_with(["50-app freeze ok"]);
+    }
+
     fn a_record_that_is_damaged_is_said_and_stops_no_backup(stage: Stage) {
         let stage = stage.disk("data").hook("50-app", "");
         fs::write(record(&stage), "{\"version\":1,\"cyc").unwrap();

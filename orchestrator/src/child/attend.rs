@@ -119,7 +119,7 @@ impl Attended {
             }
             // No answer belongs to a cancel, so its own number is never used again.
             Order::Cancel { id } => self.send(&Request { id: 0, call: hv_vss_wire::Call::Cancel { call_id: id } }),
-            Order::Kill => self.kill("it was killed to release what it held"),
+            Order::Kill(why) => self.kill(why),
         }
     }
 

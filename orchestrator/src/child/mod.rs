@@ -66,7 +66,7 @@ pub struct Pending {
 enum Order {
     Call { id: u64, call: Call, limit: Option<Monotonic>, answer: oneshot::Sender<Answer> },
     Cancel { id: u64 },
-    Kill,
+    Kill(&'static str),
 }
 
 impl Handle {
@@ -86,9 +86,9 @@ impl Handle {
         let _ = self.orders.send(Order::Cancel { id });
     }
 
-    /// SIGKILL. [`Said::Gone`] follows once the process has really ended.
-    pub fn kill(&self) {
-        let _ = self.orders.send(Order::Kill);
+    /// SIGKILL, and why, as the end of "was killed, since". [`Said::Gone`] follows once the process has really ended.
+    pub fn kill(&self, why: &'static str) {
+        let _ = self.orders.send(Order::Kill(why));
     }
 }
 

@@ -63,7 +63,6 @@ impl Engine {
             result: record.result,
             sentence: record.sentence.clone(),
         };
-        let latest = |check: bool| self.history.records().rev().find(|record| (record.kind == Kind::Check) == check);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -76,8 +75,8 @@ impl Engine {
             },
             limit_ms: u64::try_from(self.limits.limit.as_millis()).unwrap_or(u64::MAX),
             held: self.held(),
-            last_backup: latest(false).map(brief),
-            last_check: latest(true).map(brief),
+            last_backup: self.latest(Kind::Backup).map(brief),
+            last_check: self.latest(Kind::Check).map(brief),
             trouble: self.trouble(),
             plugins: self.plugin_status(),
             counters: self.tally.counters,
@@ -101,11 +100,17 @@ impl Engine {
             .collect()
     }
 
-    /// The first reason for an administrator to look: a bad end of the last cycle, or plugins that don't run.
+    fn latest(&self, kind: Kind) -> Option<&Record> {
+        self.history.records().rev().find(|record| record.kind == kind)
+    }
+
+    /// The first reason for an administrator to look: a bad end of the last backup or CHECK (a good rehearsal does not mend it), or plugins that
+    /// don't run.
     fn trouble(&self) -> Option<String> {
-        let last =
-            self.history.records().next_back().filter(|record| !matches!(record.result, Some(CycleResult::Ok) | None));
-        let bad_end = last.map(|record| format!("cycle {}: {}", record.cycle, record.sentence));
+        let ended_badly =
+            |kind| self.latest(kind).filter(|record| !matches!(record.result, Some(CycleResult::Ok) | None));
+        let bad_end = ended_badly(Kind::Backup).or_else(|| ended_badly(Kind::Check));
+        let bad_end = bad_end.map(|record| format!("cycle {}: {}", record.cycle, record.sentence));
         let missing = || {
             self.roster.each().filter(|(_, plugin)| plugin.required()).find_map(|(_, plugin)| match &plugin.state {
                 State::Absent(why) => Some(format!("plugin {} {why}", plugin.name)),
@@ -200,9 +205,8 @@ impl Engine {
             let _ = wish.answer.send(Reply::Refused { reason });
             return;
         }
-        if wish.hold_ms > u64::try_from(self.limits.max_frozen.as_millis()).unwrap_or(u64::MAX) {
-            let reason =
-                format!("a rehearsal may not hold longer than max_frozen, {} s", self.limits.max_frozen.as_secs());
+        if wish.hold_ms >= u64::try_from(self.limits.max_frozen.as_millis()).unwrap_or(u64::MAX) {
+            let reason = format!("a rehearsal must hold for less than max_frozen, {:?}", self.limits.max_frozen);
             let _ = wish.answer.send(Reply::Refused { reason });
             return;
         }

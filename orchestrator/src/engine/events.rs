@@ -28,6 +28,11 @@ impl Engine {
                     self.plugin_settled(host);
                 }
             }
+            Event::LoadingOverdue(host, generation) => {
+                if self.roster.current(host, generation).is_some() {
+                    self.roster.loading_overdue(host);
+                }
+            }
             Event::Surveyed(serial, findings) if serial == self.serial => self.surveyed(*findings),
             Event::Noted(serial) if serial == self.serial => self.input(Input::Noted),
             Event::Flushed(serial) if serial == self.serial => {

@@ -50,6 +50,8 @@ pub enum Event {
     Plugin(HostId, u64, Said),
     /// A plugin has opened its configuration, or not.
     Opened(HostId, u64, Option<Answer>),
+    /// A plugin's process has had its time to load.
+    LoadingOverdue(HostId, u64),
     /// The survey with this number has ended.
     Surveyed(u64, Box<survey::Findings>),
     /// What the cycle with this number will owe is written down.

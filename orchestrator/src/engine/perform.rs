@@ -99,8 +99,7 @@ impl Engine {
                 self.keep_record();
             }
             (Operation::Freeze, Verdict::Success) if of_the_cycle => {
-                let mark = self.current.recorder.as_mut().map(|recorder| recorder.step(What::Hold, "everything", now));
-                self.current.hold = mark;
+                self.begin_hold();
             }
             (Operation::Freeze, Verdict::Fail) if of_the_cycle => {
                 self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
@@ -127,7 +126,10 @@ impl Engine {
     fn rehearsed(&mut self, verdict: Verdict, why: Why) {
         let sentence = self.words().because(why);
         match verdict {
-            Verdict::Success => tracing::info!("rehearsal {}: everything is held", self.current.id),
+            Verdict::Success => {
+                tracing::info!("rehearsal {}: everything is held", self.current.id);
+                self.begin_hold();
+            }
             Verdict::Fail => {
                 tracing::error!("rehearsal {} failed: {sentence}", self.current.id);
                 self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
@@ -245,7 +247,7 @@ impl Engine {
     }
 
     fn compare(&mut self) {
-        let compared = mounts::read(&self.mount_source())
+        let compared = mounts::read_bare(&self.mount_source())
             .map_err(|error| {
                 format!("the mount table can't be read once more, so nobody knows whether all of it is frozen: {error}")
             })
@@ -263,7 +265,7 @@ impl Engine {
                 self.roster.name(host),
                 handle.pid
             );
-            handle.kill();
+            handle.kill("it did not do what it was asked in time");
         }
     }
 
@@ -280,6 +282,11 @@ impl Engine {
             self.steps.revived(host);
             self.inputs.push_back(Input::HostLost(host));
         }
+    }
+
+    fn begin_hold(&mut self) {
+        let now = Monotonic::now();
+        self.current.hold = self.current.recorder.as_mut().map(|recorder| recorder.step(What::Hold, "everything", now));
     }
 
     fn end_hold(&mut self) {

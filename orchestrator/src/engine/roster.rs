@@ -68,7 +68,7 @@ struct FileId {
 const DEFAULT_NUMBER: u8 = 50;
 /// How long a plugin may take to end when the daemon does. It holds nothing by then.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
-/// How long a plugin may take to open its configuration.
+/// How long a plugin may take to be loaded, and then to open its configuration.
 const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl FileId {
@@ -254,14 +254,29 @@ impl Roster {
         let (program, file) = (self.host_program.clone(), plugin.file.clone());
         let launch = Launch { program, file, name: plugin.name.clone(), options };
         let (events, generation) = (self.events.clone(), plugin.generation);
+        let overdue = events.clone();
         let told = move |said: Said| drop(events.send(Event::Plugin(host, generation, said)));
         plugin.state = match child::start(&launch, told) {
-            Ok(handle) => State::Starting(handle, None),
+            Ok(handle) => {
+                // Its constructors run before it can say anything, and may hang.
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(OPENING).await;
+                    let _ = overdue.send(Event::LoadingOverdue(host, generation));
+                });
+                State::Starting(handle, None)
+            }
             Err(error) => {
                 tracing::error!("{error}");
                 State::Absent(error.to_string())
             }
         };
+    }
+
+    /// A process that has not said anything by now hangs in loading its plugin.
+    pub(super) fn loading_overdue(&self, host: HostId) {
+        if let Some(State::Starting(handle, None)) = self.plugins.get(host.0).map(|plugin| &plugin.state) {
+            handle.kill("loading its plugin took too long");
+        }
     }
 
     /// A process says what it has loaded: give it its configuration.

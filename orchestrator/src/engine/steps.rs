@@ -161,7 +161,7 @@ impl Engine {
     /// A filesystem that was unmounted between plan and freeze is no failure: nothing of it is in the backup.
     fn is_unmounted(&self, holder: HolderId) -> bool {
         let Some((_, Role::Filesystem, frozen)) = self.part_of(holder) else { return false };
-        let Ok(table) = mounts::read(&self.mount_source()) else { return false };
+        let Ok(table) = mounts::read_bare(&self.mount_source()) else { return false };
         frozen.iter().all(|gone| table.iter().all(|mount| mount.fsid != gone.fsid))
     }
 

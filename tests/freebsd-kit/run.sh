@@ -4,6 +4,7 @@
 #
 #   ./run [WORK_DIRECTORY]     as root; the default is /var/tmp/hv_vss-kit (about 60 MB)
 #   SKIP="NAME ..." ./run      without these test binaries (the names before the dash); each is named as skipped
+#   MODULE=FILE ./run          tries this hv_vss_broker.ko; without, one is built if there are kernel sources (SYSDIR)
 #   LAST_WISH=yes ./run        also the claim whose proof leaves a filesystem frozen until the machine is reset
 #
 # Only for a machine that may be reset.
@@ -71,6 +72,22 @@ wish=
 debug/hv-vss-freebsd-kit "$work/ground" "$here/debug/hv_vss_plugin" "$here/debug/libufs.so" $wish > "$work/claims.log" 2>&1
 cat "$work/claims.log"
 count "$work/claims.log" || { echo "the claims were not tried to the end"; failed=$((failed + 1)); }
+
+echo
+echo "the kernel driver, through its test host"
+module=${MODULE:-}
+if [ -z "$module" ] && [ -d "${SYSDIR:-/usr/src/sys}" ] && command -v cc >/dev/null; then
+    cp -R kmod "$work/kmod" && (cd "$work/kmod" && make) > "$work/kmod.log" 2>&1 && module=$work/kmod/hv_vss_broker.ko
+    [ -n "$module" ] || { echo "  it can't be built: $(tail -1 "$work/kmod.log")"; failed=$((failed + 1)); }
+fi
+if [ -n "$module" ]; then
+    sh kmod/live.sh "$module" "$here/kmod/live" "$here/kmod/stress" > "$work/live.log" 2>&1
+    cat "$work/live.log"
+    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/claims: \1 passed, \2 failed/p' "$work/live.log" > "$work/live.count"
+    count "$work/live.count" || { echo "the driver was not tried to the end"; failed=$((failed + 1)); }
+else
+    echo "  not tried: there are no kernel sources here; set MODULE to an hv_vss_broker.ko for this kernel, or SYSDIR to its sources"
+fi
 
 echo
 echo "$passed passed, $failed failed"

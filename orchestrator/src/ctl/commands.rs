@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use hv_vss_platform::clock::wall_clock_ns;
 use serde_json::json;
 
+use super::app_watch::{self, Voice};
 use super::client::{AT_ONCE, Daemon};
 use super::options::{Command, Options, Rehearse};
 use super::paper::Paper;
@@ -72,6 +73,10 @@ pub(super) fn perform(options: &Options, paper: &Paper) -> Result<Said, Failure>
         }
         Command::Config(command) => config::command(options, command, paper),
         Command::Plugin(command) => plugin_file::command(options, command, paper),
+        Command::AppWatch(wish) => {
+            let voice = if options.json { Voice::Json } else { Voice::Text };
+            app_watch::command(wish, voice).map(|never| match never {})
+        }
         Command::Completions { shell } => Ok(completions(*shell)),
     }
 }

@@ -3,6 +3,7 @@
 //! Each command makes a [`Said`] from what the daemon, a file or a plugin tells; [`run`] alone prints. How things are worded and drawn (`*_text`,
 //! [`timeline`]) is pure: values in, text out.
 
+mod app_watch;
 mod check;
 mod client;
 mod commands;
@@ -23,7 +24,7 @@ mod when;
 use std::io::Write;
 use std::process::ExitCode;
 
-pub use options::{Command, ConfigCommand, Options, PluginCommand, PluginTest, Rehearse};
+pub use options::{AppWatch, Command, ConfigCommand, Options, PluginCommand, PluginTest, Rehearse};
 pub use paper::Paper;
 use said::{Exit, Said};
 

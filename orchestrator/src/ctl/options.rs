@@ -73,6 +73,8 @@ pub enum Command {
     /// Look at a plugin's file, or try it out.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Bring an application to rest by one command, and let it go by another.
+    AppWatch(AppWatch),
     /// Print a completion script for a shell.
     #[command(hide = true)]
     Completions {
@@ -93,6 +95,23 @@ pub struct Rehearse {
     /// Run only this script of hooks.d, and no other application.
     #[arg(long, value_name = "HOOK")]
     pub only: Option<String>,
+}
+
+/// `vssctl app-watch`.
+#[derive(Clone, Debug, Args)]
+pub struct AppWatch {
+    /// Run by the shell at a FREEZE; the backup fails if it does.
+    #[arg(long, value_name = "CMD")]
+    pub on_freeze: String,
+    /// Run by the shell when it may go on.
+    #[arg(long, value_name = "CMD")]
+    pub on_thaw: String,
+    /// The applications' device.
+    #[arg(long, value_name = "PATH", default_value = hv_vss_app::NODE)]
+    pub node: PathBuf,
+    /// Go on by itself after this long.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span)]
+    pub max_hold: Duration,
 }
 
 /// `vssctl config`.

@@ -41,7 +41,7 @@ fn the_manual_has_every_command_and_no_other() {
         .filter_map(|line| line.strip_prefix(".It Cm "))
         .map(|line| {
             line.split_whitespace()
-                .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+                .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
                 .collect::<Vec<_>>()
                 .join(" ")
         })

@@ -2,6 +2,7 @@
 #
 #	make			the programs and plugins
 #	make demo		one whole backup, shown step by step (root, Linux, /dev/fuse)
+#	make playground		the demo's guest, left to you with a shell
 #	make test		every test
 #	make soak		the long forms of the frozen root, for an hour
 #	make lint		formatting, clippy and rustdoc, as CI demands them
@@ -18,6 +19,10 @@ all:
 demo:
 	$(CARGO) build --locked --workspace
 	$(CARGO) run --locked -q -p hv-vss-stories --bin demo
+
+playground:
+	$(CARGO) build --locked --workspace
+	$(CARGO) run --locked -q -p hv-vss-stories --bin playground
 
 test:
 	scripts/test
@@ -42,4 +47,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo test soak lint freebsd freebsd-test-kit clean
+.PHONY: all demo playground test soak lint freebsd freebsd-test-kit clean

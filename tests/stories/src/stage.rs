@@ -271,7 +271,9 @@ impl Stage {
         self.ground.directory().join("dev")
     }
 
-    pub(crate) fn control(&self) -> PathBuf {
+    /// Where the simulated host listens for `hv-vss-sim host`.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
         self.ground.directory().join("sim.sock")
     }
 

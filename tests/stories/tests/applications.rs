@@ -1,9 +1,10 @@
 //! Applications on /dev/hv_appvss_dev, through the library for them (hv-vss-app), beside the real daemon.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hv_vss_app::{App, DeviceError, Event, LetGo};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
@@ -194,6 +195,44 @@ mod with_the_base_driver {
             assert!(matches!(App::open_at(&node), Err(DeviceError::Busy(_))));
             drop(first);
         });
+    }
+}
+
+both_drivers! {
+    fn the_example_server_stops_its_writes_during_the_hold_and_makes_up_for_them(stage: Stage) {
+        let guest = stage.disk("data").start();
+        let program = guest.stage().daemon_program().with_file_name("examples").join("quiet_server");
+        let file = guest.stage().scratch("lines");
+        let mut server = std::process::Command::new(program)
+            .arg(guest.stage().application_node())
+            .arg(&file)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the examples are built with the tests");
+        let mut lines = server.stdin.take().expect("piped");
+        let mut says = BufReader::new(server.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let written = || std::fs::read_to_string(&file).unwrap_or_default();
+        let comes_to_write = |text: &str| {
+            let deadline = Instant::now() + SOON;
+            while written() != text {
+                assert!(Instant::now() < deadline, "it wrote {:?}", written());
+                std::thread::sleep(MS(5));
+            }
+        };
+        writeln!(lines, "before").expect("it reads");
+        comes_to_write("before\n");
+        guest.host_may(Check);
+        guest.host_may(Freeze);
+        assert_eq!(says.next().as_deref(), Some("resting"));
+        writeln!(lines, "during").expect("it reads");
+        std::thread::sleep(MS(100));
+        assert_eq!(written(), "before\n");
+        guest.host_may(Thaw);
+        assert_eq!(says.next().as_deref(), Some("working"));
+        comes_to_write("before\nduring\n");
+        server.kill().expect("it runs");
+        server.wait().expect("it ends");
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use hv_vss_stories::{Kind, Stage};
 
@@ -15,7 +16,8 @@ fn main() -> ExitCode {
     }
     let stage = Stage::take(Kind::Ours).expect("this machine can");
     let guest = stage
-        .time("limit", "15s")
+        .limit(Duration::from_secs(15))
+        .time("max_frozen", "60s")
         .disk("data")
         .disk_within("data", "mail")
         .disk_on_an_image_in("data", "vm")

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Signal, Stage, our_driver};
+use hv_vss_stories::{Guest, Signal, Stage, Switches, our_driver};
 
 fn run(guest: &Guest, arguments: &[&str]) -> Output {
     let mut command = Command::new(guest.stage().daemon_program());
@@ -15,6 +15,27 @@ fn run(guest: &Guest, arguments: &[&str]) -> Output {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+}
+
+our_driver! {
+    fn a_daemon_that_waits_says_so_once_and_serves_when_the_node_comes_back(stage: Stage) {
+        let mut guest = stage.disk("data").start();
+        guest.machine(Switches { present: Some(false), ..Switches::default() });
+        assert_eq!(guest.daemon_ends(), Some(0));
+
+        // What a supervisor starts again and again would say so each time; this one waits.
+        guest.daemon_is_started(["--wait"]);
+        guest.daemon().says(&["waiting until it is there"]);
+        guest.machine(Switches { present: Some(true), ..Switches::default() });
+        guest.daemon().says(&["ready:"]);
+        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        guest.host_may(Thaw);
+        guest.runs();
+        let said = guest.daemon().log().iter().filter(|line| line.contains("waiting until")).count();
+        assert_eq!(said, 1);
+    }
 }
 
 our_driver! {

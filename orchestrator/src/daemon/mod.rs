@@ -138,6 +138,7 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
         (SignalKind::terminate(), Order::Stop),
         (SignalKind::interrupt(), Order::Stop),
         (SignalKind::user_defined1(), Order::Thaw),
+        (SignalKind::hangup(), Order::Reload),
     ] {
         let mut signals = signal(kind).map_err(|error| StartError::System("wait for signals", error))?;
         let sender = sender.clone();

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Signal, Stage, Switches, our_driver};
+use hv_vss_stories::{Guest, Signal, Stage, Switches, line, our_driver};
 
 fn run(guest: &Guest, arguments: &[&str]) -> Output {
     let mut command = Command::new(guest.stage().daemon_program());
@@ -15,6 +15,26 @@ fn run(guest: &Guest, arguments: &[&str]) -> Output {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+}
+
+our_driver! {
+    fn a_hangup_reads_the_configuration_again_and_a_wrong_one_changes_nothing(stage: Stage) {
+        let guest = stage.disk("data").mounted(line("zfs", "/tank")).start();
+        guest.host_may_not(Check);
+        let configuration = guest.stage().home().join("hv_vss.toml");
+        let before = fs::read_to_string(&configuration).unwrap();
+        let exempt = "[[filesystems.exempt]]\ntype = \"zfs\"\nmount = \"/tank\"\nreason = \"kept elsewhere\"\n";
+        fs::write(&configuration, format!("{before}\n{exempt}")).unwrap();
+        guest.daemon().signal(Signal::SIGHUP);
+        guest.daemon().says(&["the configuration was read again"]);
+        guest.host_may(Check);
+
+        fs::write(&configuration, "[time]\nlimmit = \"15s\"\n").unwrap();
+        guest.daemon().signal(Signal::SIGHUP);
+        guest.daemon().says(&["limmit"]);
+        guest.daemon().says(&["the configuration stays as it was"]);
+        guest.host_may(Check);
+    }
 }
 
 our_driver! {

@@ -1,6 +1,6 @@
 //! The orchestrator: reads the host's requests, plans, drives the steps, keeps the deadlines, answers.
 //!
-//! [`cycle`], [`plan`], [`deadline`] and [`config`] decide and do nothing else; [`engine`] performs what they decide; [`child`], [`reply`] and
+//! [`cycle`], [`plan`], [`deadline`] and [`config`] decide and do nothing else; [`engine`] performs what they decide; [`child`], [`port`], [`reply`] and
 //! [`journal`] are the edges it works with; [`ctl`] is vssctl, which asks it from outside.
 
 pub mod child;
@@ -15,6 +15,8 @@ pub mod history;
 pub mod journal;
 pub mod metrics;
 pub mod plan;
+pub mod port;
 pub mod record;
 pub mod reply;
 pub mod scribe;
+mod sleep;

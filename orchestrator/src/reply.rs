@@ -1,21 +1,21 @@
 //! The obligation to answer one host request.
 
-use std::sync::Arc;
+use hv_vss_device::{AnswerError, Message, Verdict};
 
-use hv_vss_device::{AnswerError, Device, Message, Verdict};
+use crate::port::Port;
 
 /// Answer it once; drop it and it answers *fail*, so that neither an early return nor a panic can leave the host waiting.
 #[must_use = "dropping this tells the host that the request failed"]
 pub struct Reply {
-    device: Arc<Device>,
+    port: Port,
     request: Message,
     answered: bool,
 }
 
 impl Reply {
-    /// The obligation that reading `request` from `device` has brought upon us.
-    pub fn owed(device: Arc<Device>, request: Message) -> Self {
-        Self { device, request, answered: false }
+    /// The obligation that reading `request` from `port` has brought upon us.
+    pub fn owed(port: Port, request: Message) -> Self {
+        Self { port, request, answered: false }
     }
 
     /// Tells the host.
@@ -25,7 +25,7 @@ impl Reply {
     /// base, success proves nothing.
     pub fn answer(mut self, verdict: Verdict) -> Result<(), AnswerError> {
         self.answered = true;
-        self.device.answer(&self.request, verdict)
+        self.port.answer(&self.request, verdict)
     }
 }
 
@@ -33,7 +33,7 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if !self.answered {
             // Nobody is left to tell if this fails; the driver's own limit then answers the host.
-            let _ = self.device.answer(&self.request, Verdict::Fail);
+            let _ = self.port.answer(&self.request, Verdict::Fail);
         }
     }
 }

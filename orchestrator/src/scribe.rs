@@ -33,10 +33,17 @@ pub enum Job {
 pub type Done = Box<dyn FnOnce() + Send>;
 
 /// The queue of jobs.
-#[derive(Debug)]
-pub struct Scribe {
-    jobs: mpsc::Sender<Job>,
+pub struct Scribe(Place);
+
+enum Place {
+    /// The thread's queue.
+    Thread(mpsc::Sender<Job>),
+    /// Somebody plays the disk.
+    Played(TakesJob),
 }
+
+/// Takes what would be written to a disk.
+pub type TakesJob = Box<dyn Fn(Job)>;
 
 /// Writing files takes little.
 const STACK: usize = 128 << 10;
@@ -54,13 +61,22 @@ impl Scribe {
                 perform(job, &mut warned);
             }
         })?;
-        Ok(Self { jobs })
+        Ok(Self(Place::Thread(jobs)))
+    }
+
+    /// A queue whose jobs are given to `takes` in place of a disk, from the thread that adds them.
+    #[must_use]
+    pub fn played(takes: TakesJob) -> Self {
+        Self(Place::Played(takes))
     }
 
     /// Adds a job.
     pub fn write(&self, job: Job) {
-        // The thread lives as long as the queue.
-        let _ = self.jobs.send(job);
+        match &self.0 {
+            // The thread lives as long as the queue.
+            Place::Thread(jobs) => drop(jobs.send(job)),
+            Place::Played(takes) => takes(job),
+        }
     }
 }
 

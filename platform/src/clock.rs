@@ -1,6 +1,10 @@
 //! The two clocks: the monotonic one, which all processes of a machine share and all deadlines are kept in, and the wall clock, which is read
 //! only to see how long a request had been waiting when it was taken up.
 
+mod source;
+
+pub use source::{Clock, HandSet, Until};
+
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};

@@ -6,13 +6,13 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{Clock, Monotonic};
 use hv_vss_wire::{Answer, Event, Frames, Request, WIRE_VERSION, encode};
 use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Order, Said};
+use super::{Order, Process, Said};
+use crate::sleep;
 
 /// What may wait to be sent to a host that does not read. It is asked for one thing at a time, so more than this means that it hangs.
 const MAX_UNSENT: usize = 4 << 20;
@@ -20,7 +20,8 @@ const MAX_UNSENT: usize = 4 << 20;
 /// One host's process, socket and calls.
 pub(super) struct Attended {
     name: String,
-    child: Child,
+    process: Process,
+    clock: Clock,
     /// Closed (`None`) once nothing more can come over it.
     socket: Option<UnixStream>,
     unsent: Vec<u8>,
@@ -68,10 +69,11 @@ pub(super) async fn attend(mut host: Attended, mut orders: mpsc::UnboundedReceiv
 }
 
 impl Attended {
-    pub(super) fn new(name: String, child: Child, socket: UnixStream) -> Self {
+    pub(super) fn new(name: String, process: Process, socket: UnixStream, clock: Clock) -> Self {
         Self {
             name,
-            child,
+            process,
+            clock,
             socket: Some(socket),
             unsent: Vec::new(),
             frames: Frames::default(),
@@ -97,14 +99,14 @@ impl Attended {
         let first_limit = self.calls.values().filter_map(|call| call.limit).min();
         let overdue = async {
             match first_limit.filter(|_| self.killed_for.is_none()) {
-                Some(limit) => tokio::time::sleep(Monotonic::now().until(limit)).await,
+                Some(limit) => sleep::until(&self.clock, limit).await,
                 None => pending().await,
             }
         };
         tokio::select! {
             biased;
             _ = readable => Happened::Readable,
-            status = self.child.wait() => Happened::Ended(status),
+            status = self.process.wait() => Happened::Ended(status),
             order = orders.recv(), if wanted => Happened::Ordered(order),
             _ = writable => Happened::Writable,
             () = overdue => Happened::Overdue,
@@ -203,8 +205,7 @@ impl Attended {
 
     fn kill(&mut self, why: &str) {
         self.killed_for.get_or_insert_with(|| why.to_owned());
-        // It may have ended by itself in this very moment; then its end is on its way to us.
-        let _ = self.child.start_kill();
+        self.process.kill();
     }
 
     fn epitaph(&self, status: io::Result<ExitStatus>) -> String {

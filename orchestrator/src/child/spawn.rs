@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::process::Stdio;
 use std::rc::Rc;
 
+use hv_vss_platform::clock::Clock;
 use hv_vss_platform::descriptors;
 use hv_vss_wire::HOST_SOCKET_FD;
 use nix::libc;
@@ -18,7 +19,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use super::attend::{Attended, attend};
-use super::{Handle, Launch, Said};
+use super::{Handle, Launch, Process, Programs, Said};
 
 /// A plugin host that could not be started.
 #[derive(Debug)]
@@ -49,13 +50,31 @@ impl std::error::Error for SpawnError {
 ///
 /// # Errors
 /// When no socket or process is to be had, or the program can't be executed.
-pub fn start(launch: &Launch, told: impl Fn(Said) + 'static) -> Result<Handle, SpawnError> {
+pub fn start(
+    launch: &Launch,
+    programs: &Programs,
+    clock: &Clock,
+    told: impl Fn(Said) + 'static,
+) -> Result<Handle, SpawnError> {
+    let started = match programs {
+        Programs::Processes => start_process(launch),
+        Programs::Played(played) => (played.host)(launch).map(|(process, socket)| (Process::Played(process), socket)),
+    };
     let failed = |cause| SpawnError { launch: launch.clone(), cause };
-    let (ours, theirs) = StdStream::pair().map_err(failed)?;
-    ours.set_nonblocking(true).map_err(failed)?;
+    let (process, socket) = started.map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    let (pid, socket) = (process.id(), UnixStream::from_std(socket).map_err(failed)?);
+    let (orders, taken) = mpsc::unbounded_channel();
+    let attended = Attended::new(launch.name.clone(), process, socket, clock.clone());
+    tokio::task::spawn_local(attend(attended, taken, told));
+    Ok(Handle { orders, next_id: Rc::new(Cell::new(1)), pid })
+}
+
+fn start_process(launch: &Launch) -> io::Result<(Process, StdStream)> {
+    let (ours, theirs) = StdStream::pair()?;
     // Well above the number it gets in the child, and above those that the child's start-up needs for itself.
-    let theirs = descriptors::move_up(theirs.into(), FIRST_OUT_OF_THE_WAY).map_err(|error| failed(error.into()))?;
-    reserve_socket_number().map_err(failed)?;
+    let theirs = descriptors::move_up(theirs.into(), FIRST_OUT_OF_THE_WAY).map_err(io::Error::from)?;
+    reserve_socket_number()?;
     let number = theirs.as_raw_fd();
 
     let mut command = Command::new(&launch.program);
@@ -69,14 +88,9 @@ pub fn start(launch: &Launch, told: impl Fn(Said) + 'static) -> Result<Handle, S
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: between fork and exec only async-signal-safe calls are made: dup2 and fcntl through `put_socket_in_place`.
     unsafe { command.pre_exec(move || put_socket_in_place(number)) };
-    let child = command.spawn().map_err(failed)?;
+    let child = command.spawn()?;
     drop(theirs);
-
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-    let socket = UnixStream::from_std(ours).map_err(failed)?;
-    let (orders, taken) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(attend(Attended::new(launch.name.clone(), child, socket), taken, told));
-    Ok(Handle { orders, next_id: Rc::new(Cell::new(1)), pid })
+    Ok((Process::Real(child), ours))
 }
 
 const FIRST_OUT_OF_THE_WAY: RawFd = 10;

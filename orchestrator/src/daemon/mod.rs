@@ -10,17 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hv_vss_device::{Device, DeviceError, Driver};
+use hv_vss_platform::clock::Clock;
 use hv_vss_platform::{memory, title};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::Level;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::child::Programs;
 use crate::config::{Config, ConfigError, Presence};
 use crate::control::server;
-use crate::engine::{Engine, Event, Order};
+use crate::engine::{Engine, Event, Order, Outside, Read};
 use crate::history;
 use crate::journal::{Destination, Journal, Sink};
+use crate::port::Port;
 use crate::scribe::Scribe;
 
 pub use options::Options;
@@ -148,8 +151,9 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
             }
         });
     }
-    let from_device = sender.clone();
-    let watcher = Arc::clone(&device).watch(move |event| drop(from_device.send(Event::Device(event))));
+    let clock = Clock::system();
+    let (from_device, at) = (sender.clone(), clock.clone());
+    let watcher = Arc::clone(&device).watch(move |event| drop(from_device.send(Event::Device(event, Read::now(&at)))));
     let _watcher = watcher.map_err(|error| StartError::System("wait for requests", error.into()))?;
 
     let driver = match device.driver() {
@@ -168,7 +172,8 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
     }
     let scribe = Scribe::start().map_err(|error| StartError::System("start the thread that writes", error))?;
     let control = config.paths.control.clone();
-    let engine = Engine::new(config, journal, device, scribe, (sender, events));
+    let outside = Outside { clock, port: Port::Node(device), programs: Programs::Processes, scribe };
+    let engine = Engine::new(config, journal, outside, (sender, events));
     engine
         .serve(|with| {
             // What is not in memory by now may lie on a filesystem that we are about to freeze.

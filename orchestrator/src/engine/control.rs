@@ -1,7 +1,6 @@
 //! What operators ask, answered: at once in every state. Only `check` and `rehearse` take as long as what they do.
 
 use hv_vss_device::Driver;
-use hv_vss_platform::clock::Monotonic;
 use tokio::sync::oneshot;
 
 use super::roster::State;
@@ -67,9 +66,9 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             state: self.cycle.stage_name().to_owned(),
-            since_ms: u64::try_from(self.state_since.until(Monotonic::now()).as_millis()).unwrap_or(u64::MAX),
+            since_ms: u64::try_from(self.state_since.until(self.clock.now()).as_millis()).unwrap_or(u64::MAX),
             cycle: self.current.recorder.as_ref().map(|_| self.current.id.clone()),
-            driver: match self.device.driver() {
+            driver: match self.port.driver() {
                 Driver::Base => "base".to_owned(),
                 Driver::Ours => "hv_vss_broker".to_owned(),
             },
@@ -156,7 +155,7 @@ impl Engine {
             let _ = answer.send(Reply::Refused { reason });
             return;
         }
-        self.outlook = Some((answer, Monotonic::now()));
+        self.outlook = Some((answer, self.clock.now()));
         self.serial += 1;
         self.awaited = None;
         self.prepare_plugins();
@@ -185,7 +184,7 @@ impl Engine {
             mounts: findings.judged.iter().map(outlook).collect(),
             freeze_order,
             applications: findings.apps.iter().map(|app| (app.number, self.roster.name(app.host).to_owned())).collect(),
-            took_ms: u64::try_from(began.until(Monotonic::now()).as_millis()).unwrap_or(u64::MAX),
+            took_ms: u64::try_from(began.until(self.clock.now()).as_millis()).unwrap_or(u64::MAX),
             limit_ms: u64::try_from(self.limits.limit.as_millis()).unwrap_or(u64::MAX),
         });
         let _ = answer.send(reply);

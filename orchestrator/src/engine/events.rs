@@ -1,23 +1,21 @@
 //! What happens to the engine, one event at a time: told apart, what belongs to an earlier cycle or process dropped, the rest turned into inputs.
 
-use std::sync::Arc;
-
 use hv_vss_device::{Message, Operation};
-use hv_vss_platform::clock::{Monotonic, wall_clock_ns};
 use hv_vss_wire::{Level, Phase, Progress};
 
-use super::{Engine, Event, FIRST_PAUSE, MOST_RESTARTS, Obligation, Open, Order, Survey, roster, survey};
+use super::{Engine, Event, FIRST_PAUSE, MOST_RESTARTS, Obligation, Open, Order, Read, Survey, roster, survey};
 use crate::child::Said;
 use crate::control::Reply;
 use crate::cycle::{HostId, Input, RequestId, Run};
 use crate::plan::Verdict;
 use crate::record::What;
+use crate::sleep;
 
 impl Engine {
     pub(super) fn happened(&mut self, event: Event) {
         match event {
-            Event::Device(hv_vss_device::Event::Request(message)) => self.asked(message),
-            Event::Device(hv_vss_device::Event::Gone(why)) => {
+            Event::Device(hv_vss_device::Event::Request(message), read) => self.asked(message, read),
+            Event::Device(hv_vss_device::Event::Gone(why), _) => {
                 tracing::error!("{why}");
                 self.input(Input::Stop);
             }
@@ -37,7 +35,7 @@ impl Engine {
             Event::Noted(serial) if serial == self.serial => self.input(Input::Noted),
             Event::Flushed(serial) if serial == self.serial => {
                 if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.flush.take()) {
-                    recorder.ended(mark, Monotonic::now(), None);
+                    recorder.ended(mark, self.clock.now(), None);
                 }
                 self.input(Input::Flushed);
             }
@@ -88,10 +86,9 @@ impl Engine {
     }
 
     /// Takes a request of the host, with what is left of its time.
-    fn asked(&mut self, message: Message) {
-        let read = Monotonic::now();
-        let left = hv_vss_device::budget(message.msgid, wall_clock_ns(), self.limits.limit);
-        let budget = self.limits.budget(read, left);
+    fn asked(&mut self, message: Message, read: Read) {
+        let left = hv_vss_device::budget(message.msgid, read.wall_ns, self.limits.limit);
+        let budget = self.limits.budget(read.at, left);
         let operation = message.asks_for();
         let request = RequestId(self.next_request);
         self.next_request += 1;
@@ -99,8 +96,7 @@ impl Engine {
         if operation == Operation::Thaw {
             self.thaw = Some(budget);
         }
-        self.requests
-            .insert(request, Open { reply: Obligation::owed(Arc::clone(&self.device), message), operation, budget });
+        self.requests.insert(request, Open { reply: Obligation::owed(self.port.clone(), message), operation, budget });
         self.input(Input::Host(request, operation));
     }
 
@@ -166,15 +162,15 @@ impl Engine {
             return;
         }
         let (sender, generation) = (self.sender.clone(), plugin.generation);
-        let pause = FIRST_PAUSE * 2_u32.pow(tries);
+        let (clock, at) = (self.clock.clone(), self.clock.now() + FIRST_PAUSE * 2_u32.pow(tries));
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(pause).await;
+            sleep::until(&clock, at).await;
             let _ = sender.send(Event::Restart(host, generation));
         });
     }
 
     fn substep(&mut self, host: HostId, script: String, phase: Phase, progress: Progress) {
-        let now = Monotonic::now();
+        let now = self.clock.now();
         let key = (host, script.clone(), phase);
         if let (Some(plugin), generation) = (self.roster.get_mut(host), self.steps.generation_of_freeze(host)) {
             match (&progress, phase) {

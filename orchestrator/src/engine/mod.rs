@@ -7,6 +7,8 @@ mod control;
 mod events;
 mod explain;
 mod flush;
+#[cfg(any(test, feature = "harness"))]
+pub mod harness;
 mod owed;
 mod perform;
 mod reload;
@@ -16,16 +18,15 @@ mod survey;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hv_vss_device::{Device, Driver, Operation};
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_device::{Driver, Operation};
+use hv_vss_platform::clock::{Clock, Monotonic};
 use hv_vss_platform::mounts::Source;
 use hv_vss_wire::{Answer, Phase};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::child::Said;
+use crate::child::{Programs, Said};
 use crate::config::{BASE_LIMIT, Config};
 use crate::control::{Question, Reply};
 use crate::cycle::{Cycle, HolderId, HostId, Input, Purpose, RequestId, Timer, Why};
@@ -34,9 +35,11 @@ use crate::history::History;
 use crate::journal::Journal;
 use crate::metrics::Tally;
 use crate::plan::Plan;
+use crate::port::Port;
 use crate::record::{CycleResult, Kind, Recorder, StepMark};
 use crate::reply::Reply as Obligation;
 use crate::scribe::Scribe;
+use crate::sleep;
 use explain::Words;
 use roster::Roster;
 use steps::Steps;
@@ -44,8 +47,8 @@ use steps::Steps;
 /// Everything that can happen to the engine.
 #[derive(Debug)]
 pub enum Event {
-    /// From the device.
-    Device(hv_vss_device::Event),
+    /// From the device, and when that was.
+    Device(hv_vss_device::Event, Read),
     /// A plugin's process tells something. The second number counts the plugin's processes.
     Plugin(HostId, u64, Said),
     /// A plugin has opened its configuration, or not.
@@ -74,6 +77,21 @@ pub enum Event {
     Operator(Order),
 }
 
+/// When a request was taken from the driver, on both clocks. It may have lain in our queue since, and the machine may have slept meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    at: Monotonic,
+    wall_ns: u64,
+}
+
+impl Read {
+    /// Now.
+    #[must_use]
+    pub fn now(clock: &Clock) -> Self {
+        Self { at: clock.now(), wall_ns: clock.wall_ns() }
+    }
+}
+
 /// What an operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -92,12 +110,26 @@ struct Open {
     budget: Budget,
 }
 
+/// All that lies outside of the engine, and that it works with.
+pub struct Outside {
+    /// Where it has the time from.
+    pub clock: Clock,
+    /// Where requests come from and answers go to.
+    pub port: Port,
+    /// How its children are started.
+    pub programs: Programs,
+    /// Who writes to disks for it.
+    pub scribe: Scribe,
+}
+
 /// The engine.
 pub struct Engine {
     config: Config,
     limits: Limits,
     journal: Journal,
-    device: Arc<Device>,
+    clock: Clock,
+    port: Port,
+    programs: Programs,
     cycle: Cycle,
     roster: Roster,
     events: mpsc::UnboundedReceiver<Event>,
@@ -208,23 +240,26 @@ impl RehearsalWish {
 }
 
 impl Engine {
-    /// An engine for this device. `scribe` writes for it; `events` is where the device's thread, signals and operators send what happens.
+    /// An engine in these surroundings. `events` is where the device's thread, signals and operators send what happens.
     #[must_use]
     pub fn new(
         config: Config,
         journal: Journal,
-        device: Arc<Device>,
-        scribe: Scribe,
+        outside: Outside,
         (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     ) -> Self {
-        let limits = Self::limits_with(&config, &device);
-        let roster = Roster::new(&config, sender.clone());
+        let Outside { clock, port, programs, scribe } = outside;
+        let limits = Self::limits_with(&config, &port);
+        let roster = Roster::new(&config, programs.clone(), clock.clone(), sender.clone());
         let history = History::load(&config.paths.state.join(HISTORY));
         Self {
             config,
             limits,
             journal,
-            device,
+            state_since: clock.now(),
+            clock,
+            port,
+            programs,
             cycle: Cycle::default(),
             roster,
             events,
@@ -241,7 +276,6 @@ impl Engine {
             inputs: VecDeque::new(),
             flushed_in_background: None,
             log_is_held: false,
-            state_since: Monotonic::now(),
             rehearsal: None,
             outlook: None,
             history,
@@ -254,9 +288,9 @@ impl Engine {
     }
 
     /// The driver in base has its 15 s in its code; ours tells. The configuration may lower either.
-    fn limits_with(config: &Config, device: &Device) -> Limits {
+    fn limits_with(config: &Config, port: &Port) -> Limits {
         let mut limits = config.limits;
-        let driver = match device.driver() {
+        let driver = match port.driver() {
             Driver::Base => Some(BASE_LIMIT),
             Driver::Ours => hv_vss_platform::driver::time_limit(),
         };
@@ -287,7 +321,7 @@ impl Engine {
                     .collect();
                 let text = format!(
                     "{} with plugins {}",
-                    self.device.path(),
+                    self.port.path(),
                     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
                 );
                 self.complain_of_missing_plugins();
@@ -298,14 +332,19 @@ impl Engine {
             let next = self.timers.values().min().copied();
             let timer = async {
                 match next {
-                    Some(at) => tokio::time::sleep(Monotonic::now().until(at)).await,
+                    Some(at) => sleep::until(&self.clock, at).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
-                    Some(event) => self.happened(event),
+                    Some(event) => {
+                        // A machine that was asleep wakes with everything due at once. What was not done by its deadline is late, even if the
+                        // word that it is done lies in the queue already: a THAW must not find a freeze whose time is over still good.
+                        self.fire_timers();
+                        self.happened(event);
+                    }
                     None => break,
                 },
                 () = timer => self.fire_timers(),
@@ -326,9 +365,9 @@ impl Engine {
                     tracing::debug!("plugin {} {how}", self.roster.name(host));
                     self.roster.gone(host, how);
                 }
-                Some(Event::Device(hv_vss_device::Event::Request(message))) => {
+                Some(Event::Device(hv_vss_device::Event::Request(message), _)) => {
                     // Dropped, it is answered fail.
-                    drop(Obligation::owed(Arc::clone(&self.device), message));
+                    drop(Obligation::owed(self.port.clone(), message));
                 }
                 Some(_) => {}
                 None => return,
@@ -348,7 +387,7 @@ impl Engine {
     }
 
     fn fire_timers(&mut self) {
-        let now = Monotonic::now();
+        let now = self.clock.now();
         let due: Vec<Timer> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(timer, _)| *timer).collect();
         for timer in due {
             // An earlier one may have stopped it.
@@ -368,7 +407,7 @@ impl Engine {
             }
         }
         if self.cycle.stage_name() != before {
-            self.state_since = Monotonic::now();
+            self.state_since = self.clock.now();
         }
         if self.log_is_held && !self.filesystem_held() {
             self.log_is_held = false;

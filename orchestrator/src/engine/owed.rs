@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::{boot, process};
 use hv_vss_wire::owed::{OWED_VERSION, Owed};
 use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
@@ -12,6 +11,7 @@ use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 use super::{Engine, Event};
 use crate::cycle::HostId;
 use crate::scribe::Job;
+use crate::sleep;
 
 /// How often a daemon looks whether its predecessor's plugin hosts are gone. It has nothing else to wait for: they are not its children.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
@@ -148,9 +148,9 @@ impl Engine {
             waits |= !self.ask_for_debt(at, outcome);
         }
         if waits {
-            let sender = self.sender.clone();
+            let (sender, clock, at) = (self.sender.clone(), self.clock.clone(), self.clock.now() + BETWEEN_LOOKS);
             tokio::task::spawn_local(async move {
-                tokio::time::sleep(BETWEEN_LOOKS).await;
+                sleep::until(&clock, at).await;
                 let _ = sender.send(Event::LookAfterDebts);
             });
         }
@@ -164,7 +164,7 @@ impl Engine {
             return false;
         };
         tracing::warn!("cycle {}: plugin {} is told to let go ({outcome:?})", record.cycle, record.plugin);
-        let deadline = Monotonic::now() + self.limits.thaw_limit;
+        let deadline = self.clock.now() + self.limits.thaw_limit;
         let step = Step { cycle: record.cycle.clone(), outcome, deadline, mounts: record.mounts.clone() };
         let call = Call::Thaw { step, role: Role::Application, owed: record.substeps.clone() };
         let pending = handle.call(call, Some(deadline));

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use hv_vss_device::{AnswerError, Operation, Verdict};
-use hv_vss_platform::clock::{Monotonic, wall_clock_ns};
 use hv_vss_platform::mounts;
 use hv_vss_wire::Outcome;
 use time::OffsetDateTime;
@@ -25,8 +24,8 @@ impl Engine {
             Action::Note => self.note(),
             Action::FlushBeside => self.flush_beside(),
             Action::LastFlush => {
-                let deadline = self.current.budget.map_or(Deadline(Monotonic::now()), |budget| budget.answer);
-                self.last_flush(self.limits.last_flush(Monotonic::now(), deadline));
+                let deadline = self.current.budget.map_or(Deadline(self.clock.now()), |budget| budget.answer);
+                self.last_flush(self.limits.last_flush(self.clock.now(), deadline));
             }
             Action::Freeze(holder) => {
                 if self.current.plan.apps.len() <= holder.0 && !self.log_is_held {
@@ -46,7 +45,7 @@ impl Engine {
             Action::Await(request) => {
                 let budget = request.and_then(|request| self.requests.get(&request)).map(|open| open.budget);
                 self.awaited =
-                    Some((request, budget.unwrap_or_else(|| self.limits.budget(Monotonic::now(), self.limits.limit))));
+                    Some((request, budget.unwrap_or_else(|| self.limits.budget(self.clock.now(), self.limits.limit))));
             }
             Action::Arm(timer) => self.arm(timer),
             Action::Disarm(timer) => drop(self.timers.remove(&timer)),
@@ -56,7 +55,7 @@ impl Engine {
     }
 
     fn arm(&mut self, timer: Timer) {
-        let now = Monotonic::now();
+        let now = self.clock.now();
         let at = match timer {
             Timer::Answer => self.awaited.map_or(now, |(_, budget)| budget.answer.0),
             Timer::ThawAnswer => self.thaw.map_or(now, |budget| self.limits.thaw_answer(&budget).0),
@@ -73,7 +72,7 @@ impl Engine {
         let Some(open) = self.requests.remove(&request) else { return };
         let sentence = self.words().because(why);
         let result = open.reply.answer(verdict);
-        let now = Monotonic::now();
+        let now = self.clock.now();
         let took = open.budget.read.until(now).as_millis();
         let operation = operation_name(open.operation);
         let id = &self.current.id;
@@ -139,9 +138,9 @@ impl Engine {
 
     fn begin_survey(&mut self, purpose: Purpose) {
         self.serial += 1;
-        let now = Monotonic::now();
+        let now = self.clock.now();
         let (request, budget) = self.awaited.unwrap_or_else(|| (None, self.limits.budget(now, self.limits.limit)));
-        let began_ms = wall_clock_ns() / 1_000_000;
+        let began_ms = self.clock.wall_ns() / 1_000_000;
         let id = self.new_cycle_id(began_ms);
         let mut recorder = Recorder::begin(id.clone(), Self::kind_of(purpose), began_ms, budget.read, budget.answer.0);
         let survey = recorder.step(What::Survey, "mounts and plugins", now);
@@ -227,7 +226,7 @@ impl Engine {
     }
 
     fn survey_deadline(&self) -> Deadline {
-        let own = self.limits.budget(Monotonic::now(), self.limits.limit).answer;
+        let own = self.limits.budget(self.clock.now(), self.limits.limit).answer;
         self.current.budget.filter(|_| self.outlook.is_none()).map_or(own, |budget| budget.answer)
     }
 
@@ -242,7 +241,7 @@ impl Engine {
 
     pub(super) fn survey_step_ended(&mut self, failure: Option<String>) {
         if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.survey.take()) {
-            recorder.ended(mark, Monotonic::now(), failure);
+            recorder.ended(mark, self.clock.now(), failure);
         }
     }
 
@@ -285,13 +284,13 @@ impl Engine {
     }
 
     fn begin_hold(&mut self) {
-        let now = Monotonic::now();
+        let now = self.clock.now();
         self.current.hold = self.current.recorder.as_mut().map(|recorder| recorder.step(What::Hold, "everything", now));
     }
 
     fn end_hold(&mut self) {
         if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.hold.take()) {
-            recorder.ended(mark, Monotonic::now(), None);
+            recorder.ended(mark, self.clock.now(), None);
         }
     }
 

@@ -31,7 +31,7 @@ impl Engine {
                 fixed.join(", ")
             ));
         }
-        self.limits = Self::limits_with(&new, &self.device);
+        self.limits = Self::limits_with(&new, &self.port);
         self.roster.reconfigure(&new);
         self.config = new;
         self.prepare_plugins();

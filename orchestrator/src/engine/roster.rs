@@ -6,14 +6,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::Clock;
 use hv_vss_wire::{About, Answer, Call};
 use tokio::sync::mpsc;
 
-use crate::child::{self, Handle, Launch, Said};
+use crate::child::{self, Handle, Launch, Programs, Said};
 use crate::config::{Config, PluginConfig};
 use crate::cycle::HostId;
 use crate::engine::{Engine, Event};
+use crate::sleep;
 
 /// All plugins.
 pub(super) struct Roster {
@@ -21,6 +22,8 @@ pub(super) struct Roster {
     host_program: PathBuf,
     directory: PathBuf,
     state: PathBuf,
+    programs: Programs,
+    clock: Clock,
     events: mpsc::UnboundedSender<Event>,
     /// Why the directory can't be read, if it can't.
     unreadable: Option<String>,
@@ -122,12 +125,14 @@ impl Plugin {
 }
 
 impl Roster {
-    pub(super) fn new(config: &Config, events: mpsc::UnboundedSender<Event>) -> Self {
+    pub(super) fn new(config: &Config, programs: Programs, clock: Clock, events: mpsc::UnboundedSender<Event>) -> Self {
         Self {
             plugins: Vec::new(),
             host_program: config.paths.plugin_host.clone(),
             directory: config.paths.plugins.clone(),
             state: config.paths.state.clone(),
+            programs,
+            clock,
             events,
             unreadable: None,
         }
@@ -256,11 +261,12 @@ impl Roster {
         let (events, generation) = (self.events.clone(), plugin.generation);
         let overdue = events.clone();
         let told = move |said: Said| drop(events.send(Event::Plugin(host, generation, said)));
-        plugin.state = match child::start(&launch, told) {
+        plugin.state = match child::start(&launch, &self.programs, &self.clock, told) {
             Ok(handle) => {
                 // Its constructors run before it can say anything, and may hang.
+                let (clock, latest) = (self.clock.clone(), self.clock.now() + OPENING);
                 tokio::task::spawn_local(async move {
-                    tokio::time::sleep(OPENING).await;
+                    sleep::until(&clock, latest).await;
                     let _ = overdue.send(Event::LoadingOverdue(host, generation));
                 });
                 State::Starting(handle, None)
@@ -285,7 +291,7 @@ impl Roster {
         let State::Starting(handle, _) = &plugin.state else { return };
         let handle = handle.clone();
         let opening =
-            handle.call(Call::Open { config: plugin.config.settings.clone() }, Some(Monotonic::now() + OPENING));
+            handle.call(Call::Open { config: plugin.config.settings.clone() }, Some(self.clock.now() + OPENING));
         plugin.state = State::Starting(handle, Some(about));
         let (events, generation) = (self.events.clone(), plugin.generation);
         tokio::task::spawn_local(async move {
@@ -337,7 +343,7 @@ impl Roster {
         for plugin in &self.plugins {
             if let Some(handle) = plugin.handle() {
                 // Nobody waits for the answer: the end of the process is what counts.
-                drop(handle.call(Call::Close, Some(Monotonic::now() + FAREWELL)));
+                drop(handle.call(Call::Close, Some(self.clock.now() + FAREWELL)));
             }
         }
     }

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::mounts;
 use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 
 use super::{Engine, Event};
 use crate::cycle::{Hold, HolderId, HostId, Input, Kind, StepEnd};
 use crate::record::{StepMark, What};
+use crate::sleep;
 
 /// A call of a holder. Never used twice, so that a late answer can't be taken for another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,7 +85,7 @@ impl Engine {
             Some(plugin) if self.steps.generation_of_freeze(host) != Some(plugin.generation) => plugin.owed.clone(),
             _ => Vec::new(),
         };
-        let deadline = Monotonic::now() + limit;
+        let deadline = self.clock.now() + limit;
         let step = Step { cycle: self.current.id.clone(), outcome, deadline, mounts };
         self.call(holder, host, what, Call::Thaw { step, role, owed });
         self.expect_end(holder, limit);
@@ -104,7 +104,7 @@ impl Engine {
 
     fn call(&mut self, holder: HolderId, host: HostId, what: What, call: Call) {
         let name = self.words().holder(holder);
-        let mark = self.current.recorder.as_mut().map(|recorder| recorder.step(what, name, Monotonic::now()));
+        let mark = self.current.recorder.as_mut().map(|recorder| recorder.step(what, name, self.clock.now()));
         let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) else {
             // It died in this very moment: its end is on its way to us and settles this step.
             return;
@@ -123,8 +123,9 @@ impl Engine {
     fn expect_end(&self, holder: HolderId, limit: Duration) {
         let Some(under_way) = self.steps.current.get(&holder) else { return };
         let (sender, step) = (self.sender.clone(), under_way.step);
+        let (clock, at) = (self.clock.clone(), self.clock.now() + limit);
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(limit).await;
+            sleep::until(&clock, at).await;
             let _ = sender.send(Event::Overdue(step));
         });
     }
@@ -143,7 +144,7 @@ impl Engine {
             None => (None, Some("its plugin's process ended".to_owned())),
         };
         if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, under_way.mark) {
-            recorder.ended(mark, Monotonic::now(), failure.clone());
+            recorder.ended(mark, self.clock.now(), failure.clone());
         }
         let (name, done) = (self.words().holder(holder), if freezing { "freeze" } else { "thaw" });
         match &failure {

@@ -164,6 +164,24 @@ impl Stage {
         self.file_in_hooks_d(name, &script, 0o755)
     }
 
+    /// A sample from hooks.d, put to use as an administrator would: copied under another name, settings at its top changed.
+    ///
+    /// # Panics
+    /// When there is no such sample, or no such setting in it.
+    #[must_use]
+    #[track_caller]
+    pub fn sample(self, sample: &str, settings: &[(&str, &str)]) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../hooks.d").join(sample);
+        let text = fs::read_to_string(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (key, value) in settings {
+            let line = lines.iter_mut().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')));
+            *line.unwrap_or_else(|| panic!("{sample} has no setting {key}")) = format!("{key}=\"{value}\"");
+        }
+        let name = sample.strip_suffix(".sample").expect("a sample's name ends so");
+        self.file_in_hooks_d(name, &(lines.join("\n") + "\n"), 0o755)
+    }
+
     /// Any file in hooks.d.
     #[must_use]
     pub fn file_in_hooks_d(self, name: &str, text: &str, mode: u32) -> Self {

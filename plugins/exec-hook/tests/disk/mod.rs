@@ -1,4 +1,4 @@
-//! A disk that can be frozen and copied: an ext4 image on a tmpfs, in a mount namespace of this thread's own, so that no other mount of the machine is
+//! A disk that can be frozen: an ext4 image on a tmpfs, in a mount namespace of this thread's own, so that no other mount of the machine is
 //! ever touched. A process at its side thaws it when this one ends, however it ends.
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(unreachable_pub, reason = "this is a module of each test program")]
@@ -52,24 +52,6 @@ impl Disk {
     pub fn thaw(&self) {
         run("fsfreeze", &["-u", &text(&self.data)]);
     }
-
-    /// Copies the image as a host copies a virtual disk.
-    #[track_caller]
-    pub fn copy(&self, name: &str) -> PathBuf {
-        let copy = self.beside(name);
-        run("cp", &["--sparse=always", &text(&self.beside("image")), &text(&copy)]);
-        copy
-    }
-
-    /// Mounts a copy, as a machine does that is started from the backup.
-    #[track_caller]
-    pub fn mount(&mut self, copy: &Path) -> PathBuf {
-        let on = copy.with_extension("mounted");
-        fs::create_dir(&on).unwrap();
-        run("mount", &["-o", "loop", &text(copy), &text(&on)]);
-        self.mounted.push(on.clone());
-        on
-    }
 }
 
 impl Drop for Disk {
@@ -88,26 +70,6 @@ impl Drop for Disk {
 pub fn own_mounts() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     run("mount", &["--make-rprivate", "/"]);
-}
-
-/// Whether the image's journal would have to be replayed.
-#[track_caller]
-pub fn needs_recovery(image: &Path) -> bool {
-    let said = Command::new("dumpe2fs").arg("-h").arg(image).output().unwrap();
-    assert!(said.status.success(), "dumpe2fs");
-    String::from_utf8_lossy(&said.stdout).contains("needs_recovery")
-}
-
-#[track_caller]
-pub fn is_clean(image: &Path) -> bool {
-    Command::new("fsck.ext4")
-        .arg("-fn")
-        .arg(image)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap()
-        .success()
 }
 
 /// Runs a command that must succeed, and gives what it said.

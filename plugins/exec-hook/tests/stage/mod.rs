@@ -99,25 +99,6 @@ impl Stage {
         file
     }
 
-    /// A sample from hooks.d, put to use as an administrator would: under another name, some settings at its top changed.
-    pub fn sample(&self, sample: &str, settings: &[(&str, &str)]) {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../hooks.d").join(sample);
-        let text = fs::read_to_string(&source).unwrap();
-        let mut unused: Vec<&str> = settings.iter().map(|(key, _)| *key).collect();
-        let lines = text.lines().map(|line| {
-            let set = settings.iter().find(|(key, _)| line.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')));
-            set.map_or(line.to_owned(), |(key, value)| {
-                unused.retain(|unused| unused != key);
-                format!("{key}=\"{value}\"")
-            })
-        });
-        let text = lines.collect::<Vec<_>>().join("\n") + "\n";
-        assert!(unused.is_empty(), "{sample} has no setting {unused:?}");
-        let file = self.hooks().join(sample.strip_suffix(".sample").unwrap());
-        fs::write(&file, text).unwrap();
-        mode(&file, 0o755);
-    }
-
     /// Opens the plugin on this directory, with more settings.
     #[track_caller]
     pub fn open_with(&mut self, settings: &[(&str, serde_json::Value)]) {

@@ -1,0 +1,223 @@
+//! MariaDB, with the sample in hooks.d.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test's own set-up may panic")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use hv_vss_databases::mariadb::{Instance, PROGRAMS, found, halves, judge_recovery};
+use hv_vss_databases::{Backup, Copy, Session, Span, Tally, backup, becomes_true, judge, rounds, stage};
+use hv_vss_stories::Operation::{Freeze, Thaw};
+use hv_vss_stories::{Guest, Stage};
+
+const HOOK: &str = "30-mariadb.sample";
+
+/// A stage with the sample put to use, with these options more.
+fn with_the_sample(stage: Stage, options: &str) -> Stage {
+    let socket = stage.scratch("mariadb").join("socket");
+    let (state, options) = (stage.scratch("hook"), format!("{options} --socket={}", socket.display()));
+    stage.disk("data").sample(HOOK, &[("STATE", &state.display().to_string()), ("OPTIONS", options.trim())])
+}
+
+fn instance_on(guest: &Guest) -> Instance {
+    Instance::new(&guest.disk("data").join("mysql"), &guest.stage().scratch("mariadb"))
+}
+
+/// What is wrong with the server that was started from a copy, which may be doctored first: nothing, if the copy is good.
+#[track_caller]
+fn verdict(guest: &Guest, copy: &mut Copy, spans: &[Span], doctor: impl FnOnce(&mut Session)) -> Vec<String> {
+    let restored = Instance::at(&copy.mounted().join("mysql"), &guest.stage().scratch("restored"));
+    let server = restored.start();
+    let mut session = restored.session();
+    doctor(&mut session);
+    let mut wrong = judge(spans, &found(&mut session, "i"));
+    wrong.extend(judge(spans, &found(&mut session, "a")));
+    wrong.extend(halves(&mut session));
+    wrong.extend(judge_recovery(&server.said()));
+    wrong
+}
+
+fn others(session: &mut Session) -> Vec<String> {
+    session.tell("select concat(id, ' ', ifnull(info, '')) from information_schema.processlist where user = 'root' and id <> connection_id()")
+}
+
+#[test]
+fn every_mariadb_started_from_a_backup_has_all_that_was_acknowledged_and_nothing_to_roll_back() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let guest = with_the_sample(stage, "").start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    instance.has_tables();
+    let load = instance.load();
+
+    let mut tally = Tally::of("mariadb");
+    for round in 1..=rounds() {
+        let mut backup = backup(&guest, &load, &["data"]);
+        let wrong = verdict(&guest, &mut backup.copies[0], &backup.spans, |_| ());
+        assert_eq!(wrong, [""; 0], "backup {round}");
+        assert!(!guest.stage().scratch("hook").exists(), "the hook tidies up");
+        tally.good(&backup);
+    }
+    assert!(!guest.daemon().log().iter().any(|line| line.contains(" ERROR ")), "{:#?}", guest.daemon().log());
+    tally.tell(&load);
+}
+
+#[test]
+fn a_copy_that_was_taken_without_the_daemon_is_told_from_a_backup() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let guest = with_the_sample(stage, "").start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    instance.has_tables();
+    let load = instance.load();
+    load.gets_on();
+    assert!(Copy::take(&guest, "data", "unfrozen").needs_recovery(), "its filesystem was in use");
+}
+
+#[test]
+fn a_backup_that_lacks_something_and_one_with_something_to_roll_back_are_told_from_a_good_one() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let guest = with_the_sample(stage, "").start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    instance.has_tables();
+    let load = instance.load();
+    // No lock can wait for what a client does next in its own transaction: it is in the backup as what it is, not committed.
+    let mut thinking = instance.session();
+    thinking.tell("start transaction");
+    thinking.tell("insert into d.i values (0, 1000000, 0), (0, 1000000, 1)");
+    let Backup { mut copies, spans, .. } = backup(&guest, &load, &["data"]);
+    thinking.tell("commit");
+
+    let wrong = verdict(&guest, &mut copies[0], &spans, |session| {
+        session.tell("delete from d.i where w = 0 and n = 2");
+        session.tell("delete from d.a where w = 1 and n = 3 and part = 1");
+    });
+    assert!(wrong.contains(&"writer 0: 1 acknowledged numbers are lost, [2] first".to_owned()), "{wrong:?}");
+    assert!(wrong.contains(&"half a statement in a: 1 3".to_owned()), "{wrong:?}");
+    assert!(wrong.iter().any(|line| line.contains("must be rolled back")), "{wrong:?}");
+    assert!(!wrong.iter().any(|line| line.contains("1000000")), "what was not committed is gone: {wrong:?}");
+}
+
+#[test]
+fn while_the_lock_is_held_writers_wait_and_readers_do_not() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let guest = with_the_sample(stage, "").start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    instance.has_tables();
+    let load = instance.load();
+    let mut reader = instance.session();
+    guest.host_may(Freeze);
+    let waiting = "select count(*) from information_schema.processlist where state = 'Waiting for backup lock'";
+    becomes_true("every writer waits", || instance.session().tell(waiting) == [load.spans().len().to_string()]);
+    let before = load.spans();
+    reader.tell("select count(*) from d.i");
+    assert_eq!(load.spans(), before);
+    guest.host_may(Thaw);
+    load.gets_on();
+}
+
+#[test]
+fn a_lock_that_was_lost_before_the_thaw_is_shouted_about() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let guest = with_the_sample(stage, "").start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    let mut session = instance.session();
+    guest.host_may(Freeze);
+    let holder = others(&mut session).concat();
+    session.tell(&format!("kill {holder}"));
+    guest.host_may(Thaw);
+    guest.daemon().says(&["ERROR", "30-mariadb thaw failed with exit status 1", "the lock was lost before the thaw"]);
+    assert!(!guest.stage().scratch("hook").exists());
+}
+
+#[test]
+fn a_lock_that_cannot_be_had_in_time_is_refused_by_a_sentence_and_nothing_stays_locked() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let guest = with_the_sample(stage, "").exec_hook("limit = \"4s\"").start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    instance.has_tables();
+    let load = instance.load();
+    load.gets_on();
+    let (mut slow, mut session) = (instance.session(), instance.session());
+    slow.begin("insert into d.a select 9, sleep(600), 0");
+    becomes_true("the statement runs", || instance.session().tell("show processlist").concat().contains("sleep(600)"));
+
+    guest.host_may_not(Freeze);
+    let said = guest.daemon().says(&["FREEZE answered FAIL", "30-mariadb freeze failed with exit status 1"]);
+    assert!(
+        said.contains("MariaDB did not give the lock: statements were in the way for more than 2 s: connection "),
+        "{said}"
+    );
+    assert!(said.contains(" of root ("), "{said}");
+    assert!(!said.contains("sleep(600)"), "what others execute is nobody's business: {said}");
+    load.gets_on();
+    assert!(!others(&mut session).concat().contains("FLUSH"), "{:?}", others(&mut session));
+}
+
+#[test]
+fn a_hook_that_is_killed_while_it_waits_for_the_lock_leaves_nobody_waiting_behind_it() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let enough = stage.scratch("enough");
+    // Another script of the same number fails meanwhile: the backup is over, and ours is killed.
+    let other = format!("[ $phase = thaw ] || {{ until [ -e {} ]; do sleep 0.05; done; exit 1; }}", enough.display());
+    let stage = with_the_sample(stage, "").exec_hook("limit = \"14s\"").hook("30-other", &other);
+    let script = stage.home().join("hooks.d/30-mariadb");
+    let patient = fs::read_to_string(&script).unwrap().replace("\nWAIT=5\n", "\nWAIT=60\n");
+    fs::write(&script, patient).unwrap();
+    let guest = stage.start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    instance.has_tables();
+    let (mut slow, mut session) = (instance.session(), instance.session());
+    slow.begin("insert into d.a select 9, sleep(600), 0");
+    becomes_true("the statement runs", || instance.session().tell("show processlist").concat().contains("sleep(600)"));
+
+    let began = Instant::now();
+    let sent = guest.host_sends(Freeze);
+    becomes_true("the lock is waited for", || others(&mut instance.session()).concat().contains("FLUSH TABLES"));
+    fs::write(&enough, "").unwrap();
+    guest.fails(sent);
+    // It waits behind the lock as long as that is waited for.
+    session.tell("insert into d.i values (9, 9, 9)");
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    becomes_true("the hook tidies up", || !guest.stage().scratch("hook").exists());
+}
+
+#[test]
+fn a_password_in_a_file_of_roots_is_used_and_a_wrong_one_is_told() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let file = stage.scratch("credentials");
+    let guest = with_the_sample(stage, &format!("--defaults-extra-file={}", file.display())).start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    let grant = "grant reload, process, connection admin on *.* to hv_vss@localhost identified by 'pass word'";
+    instance.session().tell(grant);
+    let password = |password: &str| {
+        fs::write(&file, format!("[client]\nuser=hv_vss\npassword=\"{password}\"\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    password("another");
+    guest.host_may_not(Freeze);
+    guest.daemon().says(&["MariaDB did not give the lock: ERROR 1045 (28000): Access denied for user 'hv_vss'"]);
+    password("pass word");
+    guest.host_may(Freeze);
+    let held = others(&mut instance.session());
+    assert_eq!(held, [""; 0], "root holds nothing");
+    guest.host_may(Thaw);
+    assert!(!guest.daemon().log().iter().any(|line| line.contains("pass word")));
+}
+
+#[test]
+fn a_mariadb_that_is_not_running_fails_the_backup_with_what_its_client_said() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let guest = with_the_sample(stage, "").start();
+    guest.host_may_not(Freeze);
+    guest
+        .daemon()
+        .says(&["FREEZE answered FAIL", "MariaDB did not give the lock: ERROR 2002 (HY000): Can't connect to local"]);
+}

@@ -2,6 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test's own set-up may panic")]
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+
 use hv_vss_databases::postgresql::{Cluster, Lsn, PROGRAMS, found, halves, judge_recovery};
 use hv_vss_databases::{Backup, Copy, Load, Session, Span, Tally, backup, judge, rounds, stage};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
@@ -115,13 +118,13 @@ fn on_three_disks(guest: &Guest) -> (Cluster, impl Sized, Load) {
     let log = format!("--waldir={}", guest.disk("wal").join("pg_wal").display());
     // initdb makes the directory itself, as the database's user.
     for disk in ["wal", "space"] {
-        std::os::unix::fs::chown(guest.disk(disk), Some(postgres_user()), None).unwrap();
+        chown(guest.disk(disk), Some(postgres_user()), None).unwrap();
     }
     let cluster = Cluster::new(&guest.disk("data").join("pg"), &guest.stage().scratch("sockets"), &[log]);
     let server = cluster.start(&[]);
     let space = guest.disk("space").join("t");
-    std::fs::create_dir(&space).unwrap();
-    std::os::unix::fs::chown(&space, Some(postgres_user()), None).unwrap();
+    fs::create_dir(&space).unwrap();
+    chown(&space, Some(postgres_user()), None).unwrap();
     cluster.session().tell(&format!("create tablespace space location '{}'", space.display()));
     cluster.has_tables("tablespace space");
     let load = cluster.load();
@@ -142,7 +145,7 @@ fn a_tablespace_and_a_write_ahead_log_on_filesystems_of_their_own_are_backed_up_
         let Backup { mut copies, spans, .. } = backup(&guest, &load, &["data", "space", "wal"]);
         let directories: Vec<_> = copies.iter_mut().map(Copy::mounted).collect();
         let data = directories[0].join("pg");
-        for link in std::fs::read_dir(data.join("pg_tblspc")).unwrap().flatten() {
+        for link in fs::read_dir(data.join("pg_tblspc")).unwrap().flatten() {
             hv_vss_databases::relink(&link.path(), &directories[1].join("t"));
         }
         hv_vss_databases::relink(&data.join("pg_wal"), &directories[2].join("pg_wal"));
@@ -168,7 +171,7 @@ fn a_standby_is_backed_up_with_all_that_its_primary_has_acknowledged() {
     let Backup { mut copies, spans, .. } = backup(&guest, &load, &["data"]);
     assert!(server.said().contains("restartpoint starting: immediate wait"), "{}", server.said());
     let data = copies[0].mounted().join("pg");
-    std::fs::remove_file(data.join("standby.signal")).unwrap();
+    fs::remove_file(data.join("standby.signal")).unwrap();
     let restored = Cluster::in_a_copy(&data, &guest.stage().scratch("restored"));
     let _restored = restored.start(&[]);
     let mut session = restored.session();
@@ -205,4 +208,39 @@ fn a_postgresql_that_is_not_running_fails_the_backup_with_what_psql_said() {
         "20-postgresql.pre-freeze freeze failed with exit status 2",
         "PostgreSQL made no checkpoint: psql: error: connection to server on socket",
     ]);
+}
+
+#[test]
+fn a_password_in_a_file_of_the_hooks_user_is_used_and_one_that_cannot_be_read_is_told() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let (sockets, file) = (stage.scratch("sockets").display().to_string(), stage.scratch("passfile"));
+    let settings = [("HOST", sockets.as_str()), ("ROLE", "hv_vss"), ("PASSFILE", file.to_str().unwrap())];
+    let user = "[plugin.exec_hook.hook.\"20-postgresql.pre-freeze\"]\nuser = \"postgres\"";
+    let guest = stage.disk("data").sample(HOOK, &settings).configured(user).start();
+    let cluster = cluster_on(&guest);
+    let rules = cluster.data.join("pg_hba.conf");
+    let others = fs::read_to_string(&rules).unwrap();
+    fs::write(&rules, format!("local all hv_vss scram-sha-256\n{others}")).unwrap();
+    let _server = cluster.start(&[]);
+    // No superuser: it may log in, and make checkpoints.
+    cluster.session().tell("create role hv_vss login password 'secret word' in role pg_checkpoint");
+
+    guest.host_may_not(Freeze);
+    guest.daemon().says(&["FREEZE answered FAIL", "PostgreSQL: the password file", "can't be read"]);
+    let password = |password: &str| {
+        fs::write(&file, format!("*:*:*:hv_vss:{password}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&file, Some(postgres_user()), None).unwrap();
+    };
+    password("another");
+    guest.host_may_not(Freeze);
+    guest.daemon().says(&[
+        "FREEZE answered FAIL",
+        "made no checkpoint",
+        "password authentication failed for user \"hv_vss\"",
+    ]);
+    password("secret word");
+    guest.host_may(Freeze);
+    guest.host_may(Thaw);
+    assert!(!guest.daemon().log().iter().any(|line| line.contains("secret word")));
 }

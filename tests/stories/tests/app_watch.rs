@@ -142,6 +142,25 @@ both_drivers! {
         guest.scripts_ran(["app freeze", "app thaw"]);
     }
 
+    /// Row 28 of docs/predecessor-bugs.md, for the applications' node.
+    fn what_a_command_leaves_in_the_background_does_not_keep_a_dead_watch_registered(stage: Stage) {
+        let guest = stage.disk("data").start();
+        let pid = guest.stage().scratch("lingering");
+        let watch = Watch::starts(&guest, &format!("sleep 100 >/dev/null 2>&1 & echo $! > {}", pid.display()), "60s");
+        guest.host_may(Freeze);
+        watch.tells("at_rest");
+        guest.host_may(Thaw);
+        watch.tells("at_work");
+        let lingering = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        drop(watch);
+        let deadline = Instant::now() + SOON;
+        while guest.host().state().unwrap().driver.apps_open > 0 {
+            assert!(Instant::now() < deadline, "the dead watch is still registered");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        guest.process_is_there(lingering);
+    }
+
     fn told_to_end_at_rest_it_lets_go_first(stage: Stage) {
         let guest = stage.disk("data").start();
         let mut watch = Watch::starts(&guest, "true", "60s");

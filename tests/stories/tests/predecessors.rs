@@ -1,12 +1,43 @@
 //! What went wrong before us (docs/predecessor-bugs.md), row by row: each made to happen, and seen not to hurt.
 
 use std::fs;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Fault, LIMIT, Moment, Monotonic, Signal, Stage, both_drivers, ic, line};
+use hv_vss_stories::{Fault, Guest, LIMIT, Moment, Monotonic, Signal, Stage, both_drivers, ic, line};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// The nodes of the machine that this process has open.
+fn nodes_that_are_open(guest: &Guest, pid: i32) -> Vec<String> {
+    let nodes = guest.stage().application_node();
+    let directory = nodes.parent().expect("the nodes lie in a directory");
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there").flatten();
+    let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter(|target| target.starts_with(directory)).map(|target| target.display().to_string()).collect()
+}
+
+/// The kernel believes no daemon to be there, and a new one is served.
+#[track_caller]
+fn another_daemon_finds_the_node_free(guest: &mut Guest) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while guest.host().state().expect("the machine is there").driver.daemon_open {
+        assert!(Instant::now() < deadline, "the dead daemon is still registered");
+        std::thread::sleep(MS(5));
+    }
+    guest.daemon_starts();
+    guest.host_may(Check);
+}
+
+/// What an administrator asks, and the exit status.
+fn vssctl(guest: &Guest, question: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(guest.stage().daemon_program().with_file_name("vssctl"));
+    command.arg("--socket").arg(guest.stage().home().join("run/hv_vss.sock")).arg(question);
+    let output = command.output().expect("vssctl is built with the daemon");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
 
 both_drivers! {
     /// Row 1.
@@ -292,7 +323,38 @@ both_drivers! {
     fn the_reason_for_a_refusal_is_a_sentence_in_the_log(stage: Stage) {
         let guest = stage.disk("data").hook("50-app", "[ $phase = thaw ] || { echo no room >&2; exit 7; }").start();
         guest.host_may_not(Freeze);
-        guest.daemon().says(&["50-app", "7"]);
+        let sentence = "50-app freeze failed with exit status 7";
+        guest.daemon().says(&["FREEZE answered FAIL", sentence, "its last words: no room"]);
+        guest.daemon().says(&["cycle", " ended: ", sentence]);
+        let (code, status) = vssctl(&guest, "status");
+        assert!(status.contains(sentence) && status.contains("no room"), "{status}");
+        assert_ne!(code, Some(0), "{status}");
+        let (_, history) = vssctl(&guest, "history");
+        assert!(history.contains(sentence), "{history}");
+    }
+
+    /// Row 22: the base's daemon for key-value pairs ends when its directory is there already. Ours was, in every story.
+    fn a_file_in_the_place_of_the_state_directory_is_said_and_stops_no_backup(stage: Stage) {
+        let state = stage.home().join("state");
+        fs::remove_dir(&state).unwrap();
+        fs::write(&state, "not a directory").unwrap();
+        let mut guest = stage.disk("data").hook("50-app", "").start();
+        guest.daemon().says(&["state", "is not a directory", "move it away"]);
+        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.host_may(Thaw);
+        guest.scripts_ran(["50-app freeze", "50-app thaw"]);
+        guest.runs();
+
+        fs::remove_file(&state).unwrap();
+        for already_there in [false, true] {
+            guest.daemon_is_killed();
+            guest.daemon_starts();
+            guest.host_may(Freeze);
+            guest.host_may(Thaw);
+            assert!(state.is_dir(), "made anew; there before: {already_there}");
+            assert!(!guest.daemon().log().iter().any(|line| line.contains("directory")), "{:?}", guest.daemon().log());
+        }
     }
 
     /// Row 23.
@@ -333,7 +395,7 @@ both_drivers! {
     fn a_state_directory_that_cannot_be_written_stops_no_backup_and_is_said_once(stage: Stage) {
         let state = stage.home().join("state");
         // A child mounts in this thread's own namespace; the mount goes with it.
-        let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "ro", "tmpfs"]).arg(&state).status();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "ro", "tmpfs"]).arg(&state).status();
         assert!(mounted.expect("mount is there").success());
         let guest = stage.disk("data").hook("50-app", "").start();
         for _ in 0..3 {
@@ -367,7 +429,7 @@ both_drivers! {
         guest.scripts_ran(["50-app freeze", "50-app thaw"]);
     }
 
-    /// Row 28.
+    /// Row 28: a script's lingering child.
     fn a_scripts_lingering_child_does_not_keep_a_dead_daemon_registered(stage: Stage) {
         let pid = stage.scratch("lingering");
         let body = format!("[ $phase = freeze ] && {{ sleep 100 & echo $! > {}; }}; exit 0", pid.display());
@@ -376,12 +438,33 @@ both_drivers! {
         guest.host_may(Thaw);
         let lingering = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
         guest.process_is_there(lingering);
+        assert_eq!(nodes_that_are_open(&guest, lingering), [""; 0]);
         guest.daemon_is_killed();
         guest.runs();
-        assert!(!guest.host().state().unwrap().driver.daemon_open, "the node is free");
-        guest.daemon_starts();
-        guest.host_may(Check);
+        another_daemon_finds_the_node_free(&mut guest);
         guest.process_is_there(lingering);
+    }
+
+    /// Row 28: the helper that flushes is no plugin host, which would close what it does not know. Only close-on-exec keeps the node from it.
+    fn a_flush_that_hangs_does_not_keep_a_dead_daemon_registered(stage: Stage) {
+        let pid = stage.scratch("flushing");
+        let program = stage.home().join("hv_vss_flush");
+        fs::write(&program, format!("#!/bin/sh\necho $$ >>{}\nexec sleep 100\n", pid.display())).unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut guest = stage.disk("data").start();
+        guest.host_may(Check);
+        let hanging = || fs::read_to_string(&pid).unwrap_or_default().lines().find_map(|line| line.parse().ok());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while hanging().is_none() {
+            assert!(Instant::now() < deadline, "a CHECK starts a flush");
+            std::thread::sleep(MS(5));
+        }
+        let hanging: i32 = hanging().unwrap();
+        assert_eq!(nodes_that_are_open(&guest, hanging), [""; 0]);
+        guest.daemon_is_killed();
+        guest.process_is_there(hanging);
+        another_daemon_finds_the_node_free(&mut guest);
+        guest.process_is_there(hanging);
     }
 
     /// The driver's raw answer, not only its status: every field is echoed.

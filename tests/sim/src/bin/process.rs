@@ -13,6 +13,7 @@
 //! write FD OPT STATUS ID  ok
 //! poll FD MS              in, hup, in hup, nothing
 //! thread                  ok, and from now on it has one thread more
+//! lend FD                 pid PID, of a child that has this descriptor, too, and stays when we are gone
 //! ```
 #![allow(unsafe_code)] // The nodes' ioctls are what this program is for.
 
@@ -20,9 +21,11 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::process::{Command, Stdio};
 
 use hv_vss_platform::mounts::FsId;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 #[repr(C)]
@@ -122,6 +125,14 @@ impl Process {
                     }
                 });
                 Ok("ok".into())
+            }
+            ["lend", fd] => {
+                let file = self.file(fd)?;
+                fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                let child = Command::new("sleep").arg("100").stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+                fcntl(file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+                let child = child.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+                Ok(format!("pid {}", child.id()))
             }
             _ => Err(Trouble::Order(line.into())),
         }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use crate::process::{self, Process};
 use hv_vss_sim::ground::{Disk, Ground, write_mount_table};
 use hv_vss_sim::{Event, Fault, Host, Kind, Moment, Served, Setup, Switches, ic, serve};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const LIMIT: Duration = Duration::from_millis(300);
 const SHORT: Duration = Duration::from_millis(100);
@@ -99,6 +101,27 @@ fn the_nodes_are_opened_by_one_at_a_time_and_free_again_after_a_kill() {
         first.says("open hv_fsvss_dev rw", "fd 3");
         second.says("open hv_fsvss_dev rw", "errno EBUSY");
         first.kill();
+        second.says("open hv_fsvss_dev rw", "fd 3");
+    }
+}
+
+#[test]
+fn a_descriptor_that_a_child_has_inherited_keeps_a_dead_opener_registered() {
+    for driver in [Kind::Base, Kind::Ours] {
+        let machine = machine!(driver);
+        let (mut first, mut second) = (machine.process(), machine.process());
+        first.says("open hv_fsvss_dev rw", "fd 3");
+        let said = first.ask("lend 3");
+        let heir = said.strip_prefix("pid ").and_then(|pid| pid.parse().ok()).expect("the child's pid");
+        first.kill();
+        second.says("open hv_fsvss_dev rw", "errno EBUSY");
+        assert!(machine.host.state().unwrap().driver.daemon_open);
+        kill(Pid::from_raw(heir), Signal::SIGKILL).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while machine.host.state().unwrap().driver.daemon_open {
+            assert!(Instant::now() < deadline, "it is still registered");
+            sleep(Duration::from_millis(2));
+        }
         second.says("open hv_fsvss_dev rw", "fd 3");
     }
 }

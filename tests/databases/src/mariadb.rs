@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::{Found, Load, Server, Session, directory_of, run, text};
 
 /// What a test needs.
-pub const PROGRAMS: &[&str] = &["mariadbd", "mariadb", "mariadb-install-db"];
+pub const PROGRAMS: &[&str] = &["mariadbd", "mariadb", "mariadb-binlog", "mariadb-install-db"];
 /// Writers, each with a connection.
 pub const WRITERS: u64 = 3;
 /// Rows of one statement: half a statement would show.
@@ -156,14 +156,25 @@ pub fn judge_recovery(log: &str) -> Vec<String> {
     log.lines().filter(|line| bad.iter().any(|bad| line.contains(bad))).map(str::to_owned).collect()
 }
 
-/// The copy's own binary logs, oldest first.
+/// What a copy's own binary logs hold of each writer: what a replica would be told.
 #[must_use]
 #[track_caller]
-pub fn binary_logs(data: &Path) -> Vec<PathBuf> {
+pub fn logged(data: &Path) -> Vec<Found> {
     let entries = fs::read_dir(data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
     let mut logs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     logs.retain(|path| path.file_stem().is_some_and(|stem| stem == "binlog"));
     logs.retain(|path| path.extension().is_some_and(|number| number.to_string_lossy().starts_with('0')));
     logs.sort();
-    logs
+    let text = run(Command::new("mariadb-binlog").arg("--no-defaults").args(&logs));
+    let mut found = vec![Found::new(); usize::try_from(WRITERS).unwrap_or(0)];
+    for line in text.lines().filter_map(|line| line.strip_prefix("insert into d.i values (")) {
+        let mut numbers = line.split(", ").map(str::parse);
+        if let (Some(Ok(writer)), Some(Ok(number))) = (numbers.next(), numbers.next()) {
+            let writer: u64 = writer;
+            usize::try_from(writer).ok().and_then(|at| found.get_mut(at)).into_iter().for_each(|set| {
+                set.insert(number);
+            });
+        }
+    }
+    found
 }

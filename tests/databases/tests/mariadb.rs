@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use hv_vss_databases::mariadb::{Instance, PROGRAMS, found, halves, judge_recovery};
+use hv_vss_databases::mariadb::{Instance, PROGRAMS, found, halves, judge_recovery, logged};
 use hv_vss_databases::{Backup, Copy, Session, Span, Tally, backup, becomes_true, judge, rounds, stage};
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
@@ -28,10 +28,15 @@ fn instance_on(guest: &Guest) -> Instance {
 #[track_caller]
 fn verdict(guest: &Guest, copy: &mut Copy, spans: &[Span], doctor: impl FnOnce(&mut Session)) -> Vec<String> {
     let restored = Instance::at(&copy.mounted().join("mysql"), &guest.stage().scratch("restored"));
+    let logged = logged(&restored.data);
     let server = restored.start();
     let mut session = restored.session();
     doctor(&mut session);
-    let mut wrong = judge(spans, &found(&mut session, "i"));
+    let found_in_innodb = found(&mut session, "i");
+    let mut wrong = judge(spans, &found_in_innodb);
+    if logged != found_in_innodb {
+        wrong.push("the binary log and InnoDB do not agree".to_owned());
+    }
     wrong.extend(judge(spans, &found(&mut session, "a")));
     wrong.extend(halves(&mut session));
     wrong.extend(judge_recovery(&server.said()));
@@ -95,6 +100,7 @@ fn a_backup_that_lacks_something_and_one_with_something_to_roll_back_are_told_fr
         session.tell("delete from d.a where w = 1 and n = 3 and part = 1");
     });
     assert!(wrong.contains(&"writer 0: 1 acknowledged numbers are lost, [2] first".to_owned()), "{wrong:?}");
+    assert!(wrong.contains(&"the binary log and InnoDB do not agree".to_owned()), "{wrong:?}");
     assert!(wrong.contains(&"half a statement in a: 1 3".to_owned()), "{wrong:?}");
     assert!(wrong.iter().any(|line| line.contains("must be rolled back")), "{wrong:?}");
     assert!(!wrong.iter().any(|line| line.contains("1000000")), "what was not committed is gone: {wrong:?}");

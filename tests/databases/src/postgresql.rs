@@ -57,7 +57,16 @@ impl Cluster {
     pub fn new(data: &Path, sockets: &Path, more: &[String]) -> Self {
         directory_of("postgres", data);
         let mut initdb = as_user("postgres");
-        initdb.arg(format!("{BIN}/initdb")).args(["-A", "trust", "--wal-segsize=1", "-N", "--locale=C", "-E", "UTF8"]);
+        initdb.arg(format!("{BIN}/initdb")).args([
+            "-A",
+            "trust",
+            "--data-checksums",
+            "--wal-segsize=1",
+            "-N",
+            "--locale=C",
+            "-E",
+            "UTF8",
+        ]);
         run(initdb.args(more).arg("-D").arg(data));
         Self::at(data, sockets)
     }

@@ -201,7 +201,7 @@ fn a_password_in_a_file_of_roots_is_used_and_a_wrong_one_is_told() {
     let guest = with_the_sample(stage, &format!("--defaults-extra-file={}", file.display())).start();
     let instance = instance_on(&guest);
     let _server = instance.start();
-    let grant = "grant reload, process, connection admin on *.* to hv_vss@localhost identified by 'pass word'";
+    let grant = "grant reload, process on *.* to hv_vss@localhost identified by 'pass word'";
     instance.session().tell(grant);
     let password = |password: &str| {
         fs::write(&file, format!("[client]\nuser=hv_vss\npassword=\"{password}\"\n")).unwrap();

@@ -248,6 +248,26 @@ fn a_password_in_a_file_of_roots_is_used_and_a_wrong_one_is_told() {
 }
 
 #[test]
+fn a_user_with_the_four_commands_that_the_readme_names_is_enough() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let file = stage.scratch("password");
+    fs::write(&file, "secret word\n").unwrap();
+    let options = format!("-s {} --user hv_vss", stage.scratch("redis").join("socket").display());
+    let settings = [("OPTIONS", options.as_str()), ("PASSWORD_FILE", file.to_str().unwrap())];
+    let guest = stage.disk("data").sample(HOOK, &settings).start();
+    for keeps in [Keeps::Appending, Keeps::Dumps] {
+        let instance = instance_on(&guest, keeps);
+        let _server = instance.start(SAVE);
+        let rules = ["on", ">secret word", "+client", "+info", "+config|get", "+bgsave"];
+        instance.session().tell(&[&["ACL", "SETUSER", "hv_vss"][..], &rules].concat());
+        guest.host_may(Freeze);
+        guest.host_may(Thaw);
+        fs::remove_file(instance.socket()).unwrap();
+    }
+    assert!(!guest.daemon().log().iter().any(|line| line.contains(" ERROR ")), "{:#?}", guest.daemon().log());
+}
+
+#[test]
 fn a_redis_that_is_not_running_fails_the_backup_with_what_its_client_said() {
     let Some(stage) = stage(PROGRAMS) else { return };
     let guest = with_the_sample(stage, &[]).start();

@@ -105,12 +105,13 @@ both_drivers! {
         guest.runs();
     }
 
-    /// Row 6.
+    /// Row 6, and row 9: no request comes that could bring the thaw hooks along.
     fn a_host_that_never_thaws_is_not_waited_for(stage: Stage) {
-        let guest = stage.disk("data").disk("more").time("max_frozen", "600ms").start();
+        let guest = stage.disk("data").disk("more").time("max_frozen", "600ms").hook("50-app", "").start();
         guest.host_may(Freeze);
         guest.is_frozen();
         guest.runs();
+        guest.scripts_ran_with(["50-app freeze ok", "50-app thaw expired"]);
         guest.host_may_not(Thaw);
     }
 

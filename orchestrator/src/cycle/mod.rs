@@ -22,15 +22,18 @@
 //! tests walk *every* history instead of the ones we thought of. Two invariants hold after each input: every request is answered exactly once,
 //! and *idle* means that nothing is held.
 //!
-//! `requests` holds the host's side (the table of answers), `freezing` the way in, `releasing` the way out, `run` who holds what.
+//! `requests` holds the host's side (the table of answers), `freezing` the way in, `releasing` the way out, `run` who holds what, `point` the
+//! names of all this.
 
 mod freezing;
+mod point;
 mod releasing;
 mod requests;
 mod run;
 #[cfg(test)]
 mod tests;
 
+pub use point::Point;
 pub use run::{Hold, Holder, HolderId, HostId, Kind, Run, Shape};
 
 use hv_vss_device::{Operation, Verdict};

@@ -4,7 +4,7 @@
 use hv_vss_device::{Operation, Verdict};
 use hv_vss_wire::Outcome;
 
-use super::{Action, Actions, Asker, Cycle, Memory, Purpose, RequestId, Stage, State, Timer, Why};
+use super::{Action, Actions, Asker, Cycle, Memory, Purpose, RequestId, State, Timer, Why};
 
 impl Cycle {
     pub(super) fn asked(&mut self, request: RequestId, operation: Operation, actions: &mut Actions) {
@@ -191,25 +191,6 @@ impl Cycle {
                     actions.push(Action::Answer(request, Verdict::Fail, Why::Stopping));
                 }
             }
-        }
-    }
-
-    /// How far a freeze has come, for those who show it.
-    #[must_use]
-    pub fn stage_name(&self) -> &'static str {
-        match &self.state {
-            State::Idle => "idle",
-            State::Checking(_) => "checking",
-            State::Frozen(_) => "frozen",
-            State::Releasing(_) => "releasing",
-            State::Freezing(freezing) => match freezing.stage {
-                Stage::Surveying => "freezing: asking the plugins",
-                Stage::Noting => "freezing: noting what will be owed",
-                Stage::Apps(_) => "freezing: applications",
-                Stage::LastFlush => "freezing: last flush",
-                Stage::Filesystems => "freezing: filesystems",
-                Stage::Comparing => "freezing: comparing the mount table",
-            },
         }
     }
 }

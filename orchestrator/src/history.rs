@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::record::{RECORD_VERSION, Record};
 
@@ -17,7 +18,8 @@ const MAX_BYTES: u64 = 16 << 20;
 /// The latest cycles, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    records: VecDeque<Record>,
+    /// Shared with whoever writes them: a copy of the history is made after each cycle.
+    records: VecDeque<Arc<Record>>,
     /// What could not be read, as a sentence.
     pub damage: Option<String>,
 }
@@ -58,7 +60,7 @@ impl History {
 
     /// Adds the latest cycle; the oldest beyond [`KEPT`] is forgotten.
     pub fn add(&mut self, record: Record) {
-        self.records.push_back(record);
+        self.records.push_back(Arc::new(record));
         while self.records.len() > KEPT {
             self.records.pop_front();
         }
@@ -66,7 +68,7 @@ impl History {
 
     /// The cycles, the oldest first.
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> + ExactSizeIterator {
-        self.records.iter()
+        self.records.iter().map(Arc::as_ref)
     }
 
     /// Replaces the file, whole or not at all.
@@ -76,7 +78,7 @@ impl History {
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let mut text = Vec::new();
         for record in &self.records {
-            serde_json::to_writer(&mut text, record)?;
+            serde_json::to_writer(&mut text, record.as_ref())?;
             text.push(b'\n');
         }
         let beside = path.with_extension("new");

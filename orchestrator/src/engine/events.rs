@@ -200,8 +200,34 @@ impl Engine {
         }
     }
 
-    fn surveyed(&mut self, findings: survey::Findings) {
+    /// A process that died after it had answered is not in the plan's way, but its step would be: nobody is left to take it.
+    fn strike_out_the_dead(&self, findings: &mut survey::Findings) {
+        let asked = std::mem::take(&mut findings.asked);
+        if !findings.reasons.is_empty() {
+            return;
+        }
+        for relied in asked {
+            let plugin = self.roster.get(relied.host);
+            if plugin.and_then(roster::Plugin::ready).is_some_and(|(handle, _)| handle.pid == relied.pid) {
+                continue;
+            }
+            let name = self.roster.name(relied.host);
+            if relied.required {
+                findings.reasons.push(format!("plugin {name} died after it was asked whether a backup would work"));
+                findings.plan = None;
+            } else if findings.apps.iter().any(|app| app.host == relied.host) {
+                tracing::warn!(
+                    "plugin {name} died after it was asked; the backup goes on without it, since it is not required"
+                );
+                findings.apps.retain(|app| app.host != relied.host);
+                findings.plan.iter_mut().for_each(|plan| plan.apps.retain(|app| app.host != relied.host));
+            }
+        }
+    }
+
+    fn surveyed(&mut self, mut findings: survey::Findings) {
         self.survey = Survey::None;
+        self.strike_out_the_dead(&mut findings);
         if self.tell_outlook(&findings) {
             return;
         }

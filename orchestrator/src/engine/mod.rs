@@ -159,6 +159,8 @@ pub struct Engine {
     scribe: Scribe,
     /// What an earlier daemon left.
     debts: Vec<owed::Debt>,
+    /// When the in-base driver was last given the success of a THAW, which it then passes on to an application.
+    thaw_passed_on: Option<Monotonic>,
     last_stamp: (String, u32),
     exit: bool,
 }
@@ -282,6 +284,7 @@ impl Engine {
             tally: Tally::default(),
             scribe,
             debts: Vec::new(),
+            thaw_passed_on: None,
             last_stamp: (String::new(), 0),
             exit: false,
         }
@@ -351,7 +354,29 @@ impl Engine {
             }
         }
         self.dismiss_plugins().await;
+        self.stay_for_the_application().await;
         self.journal.let_go();
+    }
+
+    /// With the in-base driver, an application that answers a THAW while the daemon's node is closed orphans it: the host never hears its answer, and
+    /// a debug kernel stops. So the node stays open a little longer than an application should need.
+    async fn stay_for_the_application(&mut self) {
+        let Some(until) = self.thaw_passed_on.map(|at| at + FOR_THE_APPLICATION) else { return };
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.events.recv() => event,
+                () = sleep::until(&self.clock, until) => return,
+            };
+            match event {
+                // Dropped, it is answered fail.
+                Some(Event::Device(hv_vss_device::Event::Request(message), _)) => {
+                    drop(Obligation::owed(self.port.clone(), message));
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
     }
 
     /// Nothing is held any more: every plugin's process is told to end, and killed if it does not.
@@ -456,5 +481,7 @@ impl Engine {
 const SCRIPTS: &str = "exec_hook";
 /// The history's name in the state directory.
 const HISTORY: &str = "history.jsonl";
+/// How long an application may take to hear of a THAW when the daemon ends right after it.
+const FOR_THE_APPLICATION: Duration = Duration::from_secs(1);
 const MOST_RESTARTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hv_vss_device::{AnswerError, Operation, Verdict};
+use hv_vss_device::{AnswerError, Driver, Operation, Verdict};
 use hv_vss_platform::mounts;
 use hv_vss_wire::Outcome;
 use time::OffsetDateTime;
@@ -110,6 +110,9 @@ impl Engine {
                 );
             }
             _ => {}
+        }
+        if open.operation == Operation::Thaw && verdict == Verdict::Success && self.port.driver() == Driver::Base {
+            self.thaw_passed_on = Some(now);
         }
         match result {
             Ok(()) => {}
@@ -257,15 +260,13 @@ impl Engine {
     }
 
     fn kill(&mut self, host: HostId) {
-        if let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) {
-            tracing::error!(
-                "cycle {}: killing plugin {}, process {}",
-                self.current.id,
-                self.roster.name(host),
-                handle.pid
-            );
-            handle.kill("it did not do what it was asked in time");
-        }
+        let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) else {
+            // There is nobody to kill, so no end will be told.
+            self.inputs.push_back(Input::HostGone(host));
+            return;
+        };
+        tracing::error!("cycle {}: killing plugin {}, process {}", self.current.id, self.roster.name(host), handle.pid);
+        handle.kill("it did not do what it was asked in time");
     }
 
     fn revive(&mut self, host: HostId) {

@@ -106,7 +106,8 @@ impl Engine {
         let name = self.words().holder(holder);
         let mark = self.current.recorder.as_mut().map(|recorder| recorder.step(what, name, self.clock.now()));
         let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) else {
-            // It died in this very moment: its end is on its way to us and settles this step.
+            // Its end was told before this step was begun, and will not be told again.
+            self.inputs.push_back(Input::HostGone(host));
             return;
         };
         let pending = handle.call(call, None);

@@ -31,6 +31,17 @@ pub struct Findings {
     pub(super) order: Vec<mounts::Mount>,
     /// The plan, if there is no reason against it.
     pub(super) plan: Option<Plan>,
+    /// Whom this rests on: one that has died since would be missed only when its turn comes.
+    pub(super) asked: Vec<Relied>,
+}
+
+/// A process that answered a survey.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relied {
+    pub(super) host: HostId,
+    pub(super) pid: i32,
+    /// Without it there is no backup.
+    pub(super) required: bool,
 }
 
 /// A plugin that is asked.
@@ -84,7 +95,13 @@ impl Survey {
                 None
             }
         };
-        Findings { judged, apps, reasons, order, plan }
+        let relied = |plugin: &Asked| Relied {
+            host: plugin.host,
+            pid: plugin.handle.pid,
+            required: plugin.required || plugin.about.filesystem,
+        };
+        let asked = self.plugins.iter().map(relied).collect();
+        Findings { judged, apps, reasons, order, plan, asked }
     }
 
     async fn claims(&self, mounts: Vec<mounts::Mount>, reasons: &mut Vec<String>) -> Vec<Judged> {

@@ -115,6 +115,8 @@ pub struct State {
     pub driver: Standing,
     /// The suspensions that hold.
     pub suspended: Vec<Holding>,
+    /// Which call hangs in the kernel, because a test asked for it.
+    pub hanging: Option<(FsId, Moment)>,
     /// Every UFSSUSPEND that was refused so far, as a sentence.
     pub refusals: Vec<String>,
 }
@@ -178,6 +180,7 @@ impl Control {
             Ask::State => Told::State(State {
                 driver: self.machine.standing(),
                 suspended: self.suspender.holdings(),
+                hanging: self.suspender.hanging(),
                 refusals: self.suspender.refusals(),
             }),
             Ask::Log => Told::Log { entries: self.log.entries() },

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 ///
 /// # Panics
 /// When it has not been built.
-pub(crate) fn built(name: &str) -> PathBuf {
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
     let path = directory().join(name);
     assert!(path.exists(), "{} is not there: run `cargo build --workspace` before the stories", path.display());
     path

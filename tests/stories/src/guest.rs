@@ -119,6 +119,13 @@ impl Guest {
         self.daemon.as_mut().into_iter().for_each(Daemon::is_gone);
     }
 
+    /// Is the daemon's process there?
+    #[must_use]
+    pub fn daemon_is_there(&self) -> bool {
+        let pid = self.daemon.as_ref().map(Daemon::pid);
+        pid.is_some_and(|pid| process::state(pid).is_some_and(|state| state != 'Z'))
+    }
+
     /// Waits for the daemon's end: its exit status.
     ///
     /// # Panics
@@ -135,9 +142,16 @@ impl Guest {
     #[must_use]
     #[track_caller]
     pub fn plugin_host(&self, plugin: &str) -> i32 {
+        let found = self.find_plugin_host(plugin);
+        found.unwrap_or_else(|| panic!("no host serves {plugin}: {:?}", process::children(self.daemon().pid())))
+    }
+
+    /// The same; none when there is none just now.
+    #[must_use]
+    pub fn find_plugin_host(&self, plugin: &str) -> Option<i32> {
         let hosts = process::children(self.daemon().pid());
-        let found = hosts.iter().find(|(_, command)| command.contains(plugin));
-        found.map(|(pid, _)| *pid).unwrap_or_else(|| panic!("no host serves {plugin}: {hosts:?}"))
+        let alive = |pid: i32| process::state(pid).is_some_and(|state| state != 'Z');
+        hosts.iter().find(|(pid, command)| command.contains(plugin) && alive(*pid)).map(|(pid, _)| *pid)
     }
 
     /// Sends a signal to the host process of a plugin.
@@ -221,17 +235,22 @@ impl Guest {
         self.stage.disk_named(name).image.clone()
     }
 
-    fn tell_what_happened(&self) {
-        for line in self.daemon.iter().flat_map(Daemon::log) {
-            println!("daemon: {line}");
-        }
-        println!("scripts: {:?}", self.script_lines());
+    /// Everything that is known of it, for whoever has to find out what went wrong.
+    #[must_use]
+    pub fn story(&self) -> Vec<String> {
+        let mut story: Vec<String> =
+            self.daemon.iter().flat_map(Daemon::log).map(|line| format!("daemon: {line}")).collect();
+        story.push(format!("scripts: {:?}", self.script_lines()));
         match self.host.log() {
-            Ok(entries) => {
-                entries.iter().for_each(|entry| println!("wire: {:>9} µs {:?}", entry.at_ns / 1000, entry.event))
-            }
-            Err(error) => println!("wire: {error}"),
+            Ok(entries) => story
+                .extend(entries.iter().map(|entry| format!("wire: {:>9} µs {:?}", entry.at_ns / 1000, entry.event))),
+            Err(error) => story.push(format!("wire: {error}")),
         }
+        story
+    }
+
+    fn tell_what_happened(&self) {
+        self.story().iter().for_each(|line| println!("{line}"));
     }
 }
 

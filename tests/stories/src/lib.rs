@@ -6,16 +6,17 @@
 
 mod binaries;
 mod guest;
-mod process;
+pub mod process;
 pub mod small_root;
 mod stage;
 pub mod tracer;
 mod writers;
 
+pub use binaries::built;
 pub use guest::{Daemon, Guest, Operation};
 pub use process::Process;
 pub use stage::{LIMIT, Stage, line};
-pub use writers::{Writer, Writers};
+pub use writers::{Writer, Writers, Written};
 
 pub use hv_vss_platform::clock::Monotonic;
 pub use hv_vss_platform::mounts::{FsId, Mount};

@@ -17,7 +17,7 @@ use crate::binaries::built;
 ///
 /// # Panics
 /// When it can't be started.
-pub(crate) fn start(command: &mut Command, signal: Signal) -> Child {
+pub fn start(command: &mut Command, signal: Signal) -> Child {
     // SAFETY: prctl is all that runs in the child before exec, and it is async-signal-safe.
     unsafe { command.pre_exec(move || Ok(nix::sys::prctl::set_pdeathsig(signal)?)) };
     command.spawn().unwrap_or_else(|error| panic!("can't start {command:?}: {error}"))
@@ -85,21 +85,21 @@ impl Drop for Process {
 }
 
 /// The children of a process, with what they were started as.
-pub(crate) fn children(of: i32) -> Vec<(i32, String)> {
-    let parent = |pid: i32| -> Option<i32> {
-        // "pid (name) state parent ...", and the name may hold anything.
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-    };
+#[must_use]
+pub fn children(of: i32) -> Vec<(i32, String)> {
+    let threads = fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
+    let children: String =
+        threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default()).collect();
     let command = |pid: i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).replace('\0', " ").trim().to_owned()
     };
-    all().filter(|pid| parent(*pid) == Some(of)).map(|pid| (pid, command(pid))).collect()
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(|pid| (pid, command(pid))).collect()
 }
 
 /// The state letter of a process, as ps(1) shows it; none: it is gone.
-pub(crate) fn state(pid: i32) -> Option<char> {
+#[must_use]
+pub fn state(pid: i32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }

@@ -29,6 +29,7 @@ pub struct Stage {
     more_configuration: String,
     exec_hook_settings: String,
     with_writers: bool,
+    flush: Option<PathBuf>,
     home: PathBuf,
 }
 
@@ -65,6 +66,7 @@ impl Stage {
             more_configuration: String::new(),
             exec_hook_settings: String::new(),
             with_writers: true,
+            flush: None,
             home,
         };
         stage.lay_out();
@@ -248,6 +250,13 @@ impl Stage {
         self
     }
 
+    /// Another program than ours flushes.
+    #[must_use]
+    pub fn flushes_by(mut self, program: &Path) -> Self {
+        self.flush = Some(program.to_owned());
+        self
+    }
+
     /// No writers: for stories in which nothing is to be frozen anyway.
     #[must_use]
     pub fn without_writers(mut self) -> Self {
@@ -285,7 +294,9 @@ impl Stage {
         self.dev().join("hv_appvss_dev")
     }
 
-    pub(crate) fn dev(&self) -> PathBuf {
+    /// Where the nodes are.
+    #[must_use]
+    pub fn dev(&self) -> PathBuf {
         self.ground.directory().join("dev")
     }
 
@@ -339,7 +350,10 @@ impl Stage {
         put(format_args!("[paths]\nplugins = \"{home}/plugins\"\nstate = \"{home}/state\""));
         put(format_args!("pid_file = \"{home}/run/pid\"\ncontrol = \"{home}/run/hv_vss.sock\""));
         put(format_args!("plugin_host = \"{}\"", self.program("hv_vss_plugin").display()));
-        put(format_args!("flush = \"{}\"", self.program("hv_vss_flush").display()));
+        put(format_args!(
+            "flush = \"{}\"",
+            self.flush.clone().unwrap_or_else(|| self.program("hv_vss_flush")).display()
+        ));
         put(format_args!("[plugin.ufs]\ndevice = \"{}\"", self.dev().join("ufssuspend").display()));
         put(format_args!("[plugin.exec_hook]\ndirectory = \"{home}/hooks.d\""));
         put(format_args!("{}{}", self.exec_hook_settings, self.more_configuration));

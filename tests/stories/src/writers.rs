@@ -69,6 +69,28 @@ impl Writer {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The latest write.
+    #[must_use]
+    pub fn last(&self) -> Option<Written> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).last().copied()
+    }
+
+    /// A write that began and was done between these two instants.
+    #[must_use]
+    pub fn written_between(&self, from: Monotonic, until: Monotonic) -> Option<Written> {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = record.partition_point(|written| written.began <= from);
+        record[late..].iter().find(|written| written.done < until).copied()
+    }
+
+    /// The first write that was done after this instant, so far.
+    #[must_use]
+    pub fn first_done_after(&self, instant: Monotonic) -> Option<Written> {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = record.partition_point(|written| written.done <= instant);
+        record.get(late).copied()
+    }
+
     /// How many.
     #[must_use]
     pub fn count(&self) -> usize {

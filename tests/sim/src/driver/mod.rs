@@ -29,7 +29,7 @@ pub(crate) const SUCCESS: u32 = 0;
 pub(crate) const FAIL: u32 = 1;
 
 /// Which driver a simulated machine has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The one in FreeBSD's base system, with all its quirks.

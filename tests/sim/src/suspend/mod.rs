@@ -88,6 +88,8 @@ struct Faults {
     of: BTreeMap<(FsId, Moment), Fault>,
     /// Says ENXIO to everybody, hangs no more: the simulator is ending.
     ending: bool,
+    /// Which call hangs in this very moment. There is one thread, so there is one call.
+    hanging: Option<(FsId, Moment)>,
 }
 
 struct Held {
@@ -224,7 +226,9 @@ impl Suspender {
                     return Ok(());
                 }
                 Some(Fault::Hang) => {
+                    faults.hanging = Some((fsid, moment));
                     faults = self.faults_changed.wait(faults).unwrap_or_else(PoisonError::into_inner);
+                    faults.hanging = None;
                 }
             }
         }
@@ -241,6 +245,10 @@ impl Suspender {
 
     pub(crate) fn set_jail(&self, in_a_jail: bool) {
         *locked(&self.in_a_jail) = in_a_jail;
+    }
+
+    pub(crate) fn hanging(&self) -> Option<(FsId, Moment)> {
+        locked(&self.faults).hanging
     }
 
     pub(crate) fn holdings(&self) -> Vec<Holding> {

@@ -4,7 +4,8 @@
 #	make demo		one whole backup, shown step by step (root, Linux, /dev/fuse)
 #	make playground		the demo's guest, left to you with a shell
 #	make test		every test
-#	make soak		the long forms: the frozen root for an hour, 100 backups of each database
+#	make soak		the long forms: every cell of the fault matrix, 10,000 backups with faults, the
+#				frozen root for an hour, 100 backups of each database
 #	make lint		formatting, clippy and rustdoc, as CI demands them
 #	make install		under PREFIX (packaging/install.mk has more)
 #	make freebsd		cross-build for FreeBSD and check what comes out
@@ -14,7 +15,7 @@ CARGO?=		cargo
 
 all:
 	@! WITHOUT_HYPERV="$(WITHOUT_HYPERV)" ARCH="$(ARCH)" packaging/install may-build || \
-	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases
+	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults
 
 demo:
 	$(CARGO) build --locked --workspace

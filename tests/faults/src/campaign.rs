@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::cell;
-use crate::guest::{Bench, SCALED};
+use crate::guest::{Bench, scaled};
 use crate::judge;
 use crate::matrix::{Cell, Driver};
 
@@ -43,7 +43,14 @@ struct Miss {
 }
 
 /// Plays these cells on `guests` guests side by side. None where this machine can't.
-pub fn run(cells: &[Cell], guests: usize, told: impl Fn(&Played) + Sync) -> Option<Vec<Played>> {
+///
+/// With `until`, no cell is begun after that instant: what has been played by then is the result.
+pub fn run(
+    cells: &[Cell],
+    guests: usize,
+    until: Option<Instant>,
+    told: impl Fn(&Played) + Sync,
+) -> Option<Vec<Played>> {
     if let Some(why) = hv_vss_stories::missing() {
         assert!(std::env::var_os("HV_VSS_NO_SKIP").is_none(), "the matrix can't be played here: it {why}");
         eprintln!("skipped: the fault matrix: {why}");
@@ -56,7 +63,7 @@ pub fn run(cells: &[Cell], guests: usize, told: impl Fn(&Played) + Sync) -> Opti
         for _ in 0..guests.clamp(1, cells.len().max(1)) {
             scope.spawn(|| {
                 let mut bench = Guests::default();
-                while let Some(cell) = next(&queue) {
+                while let Some(cell) = next(&queue).filter(|_| until.is_none_or(|until| Instant::now() < until)) {
                     let began = Instant::now();
                     let miss = bench.play(cell);
                     let took = began.elapsed();
@@ -126,7 +133,7 @@ impl Guests {
         if !self.bench.as_ref().is_some_and(reusable) {
             // The old one first: it leaves its namespace in doing so.
             self.bench = None;
-            let set = catch_unwind(AssertUnwindSafe(|| Bench::set(cell.driver, SCALED)));
+            let set = catch_unwind(AssertUnwindSafe(|| Bench::set(cell.driver, scaled())));
             self.bench = set.ok().flatten().map(|bench| (cell.driver, bench));
         }
         let Some((_, bench)) = &mut self.bench else {

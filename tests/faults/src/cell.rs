@@ -7,7 +7,7 @@ use hv_vss_stories::Operation::{self, Check, Freeze, Thaw};
 use hv_vss_stories::{Answered, Fault as KernelFault, Moment as Call, Sent, Signal};
 
 use crate::control;
-use crate::guest::{Bench, DISKS, HOOKS, LIMIT, MAX_FROZEN, SOON};
+use crate::guest::{Bench, DISKS, HOOKS, SOON, limit, max_frozen, stretched};
 use crate::inject::gate::Gate;
 use crate::inject::processes::{comes_true, is_alive, is_stopped, signal, waits_in_poll};
 use crate::inject::sockets;
@@ -151,7 +151,7 @@ impl Play<'_> {
         if self.cell.moment == Moment::LongHold {
             // The host comes back when it has been let go of, or should have been.
             let released = self.facts.struck;
-            comes_true(LIMIT + MAX_FROZEN + SOON, || {
+            comes_true(limit() + max_frozen() + SOON, || {
                 self.bench.first_writes_after(released + COPY).iter().all(|(_, written)| written.is_some())
             });
         } else if self.last_is_ok() {
@@ -179,7 +179,7 @@ impl Play<'_> {
     }
 
     fn hears(&mut self, sent: Sent) -> bool {
-        let answered = self.bench.guest.answer_within(sent, PATIENCE);
+        let answered = self.bench.guest.answer_within(sent, limit() + PATIENCE);
         if let Some(last) = self.facts.asked.last_mut() {
             last.answered = answered;
         }
@@ -421,14 +421,14 @@ impl Play<'_> {
             }
             Fault::Slow if matches!(self.hold, Hold::Kernel(..)) && self.cell.subject == Subject::Ufs => {
                 // It waits in the kernel, where it can't even be stopped: the kernel is slow.
-                std::thread::sleep(SLOW);
+                std::thread::sleep(stretched(SLOW));
                 self.lift();
                 Ok(())
             }
             Fault::Slow => {
                 stop(pid)?;
                 self.lift();
-                std::thread::sleep(SLOW);
+                std::thread::sleep(stretched(SLOW));
                 sent(Signal::SIGCONT)
             }
             Fault::Exit => sent(Signal::SIGTERM),

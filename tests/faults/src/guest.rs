@@ -15,12 +15,32 @@ use crate::inject::processes::{comes_true, is_alive};
 use crate::matrix::Driver;
 use crate::record::{Mark, Record};
 
-/// The driver's limit.
-pub const LIMIT: Duration = Duration::from_millis(1500);
-/// How long a freeze may last.
-pub const MAX_FROZEN: Duration = Duration::from_millis(1000);
-/// When a THAW is answered at the latest.
-pub const THAW_ANSWER_AFTER: Duration = Duration::from_millis(500);
+/// The driver's limit in the matrix.
+#[must_use]
+pub fn limit() -> Duration {
+    stretched(Duration::from_millis(1500))
+}
+
+/// How long a freeze may last in the matrix.
+#[must_use]
+pub fn max_frozen() -> Duration {
+    stretched(Duration::from_secs(1))
+}
+
+/// A span of the matrix on this machine. Where many others are at work, the scaled limits would only tell how busy it is; then
+/// `HV_VSS_FAULTS_STRETCH` = 4, say, makes all of them four times as long.
+///
+/// # Panics
+/// When the variable holds no number.
+#[must_use]
+pub fn stretched(span: Duration) -> Duration {
+    static STRETCH: OnceLock<u32> = OnceLock::new();
+    let stretch = STRETCH.get_or_init(|| match std::env::var("HV_VSS_FAULTS_STRETCH") {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("HV_VSS_FAULTS_STRETCH = \"{text}\" is no number")),
+        Err(_) => 1,
+    });
+    span * *stretch
+}
 
 /// The spans of a guest's configuration.
 #[derive(Clone, Copy, Debug)]
@@ -28,30 +48,34 @@ pub struct Pace {
     /// The driver's limit.
     pub limit: Duration,
     /// `[time]` of the configuration.
-    pub times: [(&'static str, &'static str); 5],
+    pub times: [(&'static str, Duration); 5],
 }
 
 /// The matrix's: everything is over soon, one way or the other.
-pub const SCALED: Pace = Pace {
-    limit: LIMIT,
-    times: [
-        ("reserve", "300ms"),
-        ("max_frozen", "1s"),
-        ("thaw_answer_after", "500ms"),
-        ("last_flush", "400ms"),
-        ("thaw_limit", "2s"),
-    ],
-};
+#[must_use]
+pub fn scaled() -> Pace {
+    let ms = |ms| stretched(Duration::from_millis(ms));
+    Pace {
+        limit: limit(),
+        times: [
+            ("reserve", ms(300)),
+            ("max_frozen", max_frozen()),
+            ("thaw_answer_after", ms(500)),
+            ("last_flush", ms(400)),
+            ("thaw_limit", ms(2000)),
+        ],
+    }
+}
 
 /// The soak's: it is not about deadlines, so a busy machine must not be the reason for a refusal. Only the watchdog is quick.
 pub const PATIENT: Pace = Pace {
     limit: Duration::from_secs(15),
     times: [
-        ("reserve", "1s"),
-        ("max_frozen", "1s"),
-        ("thaw_answer_after", "5s"),
-        ("last_flush", "3s"),
-        ("thaw_limit", "10s"),
+        ("reserve", Duration::from_secs(1)),
+        ("max_frozen", Duration::from_secs(1)),
+        ("thaw_answer_after", Duration::from_secs(5)),
+        ("last_flush", Duration::from_secs(3)),
+        ("thaw_limit", Duration::from_secs(10)),
     ],
 };
 
@@ -90,7 +114,9 @@ impl Bench {
         let directory = stage.scratch("matrix");
         fs::create_dir_all(directory.join("gates")).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         let flush = directory.join("flush");
-        let stage = pace.times.into_iter().fold(stage.limit(pace.limit), |stage, (key, span)| stage.time(key, span));
+        let stage = pace.times.into_iter().fold(stage.limit(pace.limit), |stage, (key, span)| {
+            stage.time(key, format!("{}ms", span.as_millis()).leak())
+        });
         let mut stage = stage
             .disk(STATE)
             .table(Vec::clear)

@@ -8,7 +8,7 @@ use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Event, Signal, process};
 
 use crate::cell::{Asked, Facts};
-use crate::guest::{Bench, DISKS, HOOKS, LIMIT, MAX_FROZEN, PLUGINS, SOON};
+use crate::guest::{Bench, DISKS, HOOKS, PLUGINS, SOON, limit, max_frozen, stretched};
 use crate::inject::processes::{comes_true, is_alive, signal};
 use crate::matrix::sense::is_harmless;
 use crate::matrix::{Cell, Fault, Moment, Subject, Way};
@@ -47,7 +47,7 @@ fn answers_are_true(bench: &Bench, cell: &Cell, facts: &Facts, misses: &mut Miss
             None => misses.push(format!("{:?} was never answered", asked.operation)),
             Some(answered) => {
                 let by_ourselves = !matches!(cell.subject, Subject::Daemon | Subject::Application);
-                let latest = if by_ourselves { LIMIT } else { LIMIT + DRIVER_ANSWERS_WITHIN };
+                let latest = if by_ourselves { limit() } else { limit() + stretched(DRIVER_ANSWERS_WITHIN) };
                 if answered.took > latest {
                     misses.push(format!("{:?} was answered after {:?}", asked.operation, answered.took));
                 }
@@ -112,7 +112,7 @@ fn a_backup_reported_good_is_good(bench: &Bench, cell: &Cell, freeze: &Asked, th
 /// The instant from which on the disks have to be writable.
 fn due(cell: &Cell, facts: &Facts) -> Monotonic {
     let freeze = facts.request(Freeze);
-    let expiry = freeze.map(|freeze| freeze.sent + LIMIT + MAX_FROZEN);
+    let expiry = freeze.map(|freeze| freeze.sent + limit() + max_frozen());
     let at_once = match (cell.subject, cell.fault) {
         (Subject::Daemon, Fault::Slow | Fault::Stop) => false,
         (Subject::Daemon, _) => true,
@@ -131,7 +131,7 @@ fn due(cell: &Cell, facts: &Facts) -> Monotonic {
             None => facts.struck,
             Some(freeze) if !freeze.is_ok() => freeze.heard().unwrap_or(facts.struck),
             Some(freeze) => {
-                let watchdog = freeze.heard().unwrap_or(facts.struck) + MAX_FROZEN;
+                let watchdog = freeze.heard().unwrap_or(facts.struck) + max_frozen();
                 let thawed = facts.request(Thaw).and_then(Asked::heard).unwrap_or(watchdog);
                 if cell.moment == Moment::LongHold { watchdog } else { thawed }
             }
@@ -142,7 +142,7 @@ fn due(cell: &Cell, facts: &Facts) -> Monotonic {
 
 fn disks_are_writable_in_time(bench: &Bench, cell: &Cell, facts: &Facts, misses: &mut Misses) {
     let due = due(cell, facts);
-    let latest = due + WRITABLE_WITHIN;
+    let latest = due + stretched(WRITABLE_WITHIN);
     comes_true(Monotonic::now().until(latest) + SOON, || {
         bench.first_writes_after(due).iter().all(|(_, at)| at.is_some())
     });
@@ -171,7 +171,7 @@ fn everybody_is_let_go(bench: &Bench, cell: &Cell, misses: &mut Misses) {
         };
         began("freeze").is_some_and(|freeze| began("thaw").is_none_or(|thaw| thaw < freeze))
     };
-    comes_true(LET_GO_WITHIN, || !everybody().any(owed));
+    comes_true(stretched(LET_GO_WITHIN), || !everybody().any(owed));
     misses.extend(everybody().filter(|who| owed(who)).map(|who| format!("{who} was stopped and never let go")));
 }
 
@@ -195,11 +195,11 @@ fn goes_on(bench: &mut Bench, cell: &Cell, facts: Facts) {
 fn the_next_backup_works(bench: &mut Bench, misses: &mut Misses) {
     let ask = |bench: &Bench, operation| {
         let sent = Monotonic::now();
-        let answered = bench.guest.answer_within(bench.guest.host_sends(operation), LIMIT + SOON);
+        let answered = bench.guest.answer_within(bench.guest.host_sends(operation), limit() + SOON);
         Asked { operation, sent, answered }
     };
     let mut last = None;
-    let allowed = comes_true(WORKS_WITHIN, || {
+    let allowed = comes_true(stretched(WORKS_WITHIN), || {
         let asked = ask(bench, Check);
         let ok = asked.is_ok();
         last = Some(asked);

@@ -21,7 +21,7 @@ fn whatever_dies_hangs_or_lies_at_whatever_moment_nothing_is_lost_and_nothing_is
     let always = choice::listed(choice::EVER_FAILED).expect("the list of cells that ever failed");
     let cells = choice::share(seed, number("HV_VSS_FAULTS_PARTS", 10), &always);
     println!("{} cells, seed {seed}", cells.len());
-    let Some(played) = campaign::run(&cells, number("HV_VSS_FAULTS_GUESTS", 6), |_| ()) else { return };
+    let Some(played) = campaign::run(&cells, number("HV_VSS_FAULTS_GUESTS", 6), None, |_| ()) else { return };
     println!("{}", table::text(&played));
     println!("{}", table::summary(&played, seed));
     assert_eq!(played.len(), cells.len());

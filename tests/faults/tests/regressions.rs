@@ -1,7 +1,7 @@
 //! What the matrix found, each as a story of its own with what is to be said of it beyond the matrix's rules.
 
 use hv_vss_faults::cell::{self, Facts};
-use hv_vss_faults::guest::{Bench, SCALED, SOON};
+use hv_vss_faults::guest::{Bench, SOON, scaled};
 use hv_vss_faults::inject::processes::{comes_true, signal};
 use hv_vss_faults::judge;
 use hv_vss_faults::matrix::{Cell, Driver};
@@ -12,7 +12,7 @@ use hv_vss_stories::Signal;
 #[track_caller]
 fn played(name: &str) -> Option<(Bench, Facts)> {
     let cell: Cell = name.parse().expect("a cell");
-    let mut bench = Bench::set(cell.driver, SCALED)?;
+    let mut bench = Bench::set(cell.driver, scaled())?;
     let facts = cell::play(&mut bench, cell).expect("the moment is reached");
     let misses = judge::judge(&mut bench, &cell, facts.clone());
     assert_eq!(misses, Vec::<String>::new(), "{:#?}", bench.guest.story());
@@ -34,7 +34,7 @@ fn a_filesystem_host_that_dies_after_it_has_claimed_fails_that_freeze_at_once_an
 /// answer, and a debug kernel stopped. An application that takes its time shows it.
 #[test]
 fn a_daemon_that_ends_right_after_a_thaw_leaves_the_in_base_driver_time_to_tell_the_application() {
-    let Some(mut bench) = Bench::set(Driver::Base, SCALED) else { return };
+    let Some(mut bench) = Bench::set(Driver::Base, scaled()) else { return };
     let ask = |bench: &Bench, operation| bench.guest.host_may(operation);
     ask(&bench, Check);
     ask(&bench, Freeze);

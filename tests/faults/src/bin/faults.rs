@@ -1,7 +1,7 @@
 //! `hv-vss-faults`: plays the fault matrix, or a part of it, and prints its table. `make soak` plays all of it.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hv_vss_faults::campaign::{self, End};
 use hv_vss_faults::matrix::{Cell, choice, sensible};
@@ -14,7 +14,7 @@ usage: hv-vss-faults all | share N | list | cell NAME... | soak CYCLES
     list       the names of all cells
     cell NAME  these cells
     soak CYCLES  one daemon, so many backups with scripted faults drawn by the seed
-Environment: HV_VSS_FAULTS_SEED, HV_VSS_FAULTS_GUESTS (side by side), HV_VSS_FAULTS_TABLE (a file for the table)";
+Environment: HV_VSS_FAULTS_SEED, HV_VSS_FAULTS_GUESTS (side by side), HV_VSS_FAULTS_TABLE (a file for the table),\n  HV_VSS_FAULTS_MINUTES (no cell is begun after so many), HV_VSS_FAULTS_STRETCH (all limits so many times as long), HV_VSS_FAULTS_STORIES";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +48,8 @@ fn main() -> ExitCode {
     let guests = std::env::var("HV_VSS_FAULTS_GUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     println!("{} cells, seed {seed}, {guests} guests side by side", cells.len());
     let began = Instant::now();
+    let minutes = std::env::var("HV_VSS_FAULTS_MINUTES").ok().and_then(|text| text.parse().ok());
+    let until = minutes.map(|minutes: u64| began + Duration::from_secs(60 * minutes));
     let told = |one: &campaign::Played| {
         let end = match &one.end {
             End::Good => "ok",
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
         };
         println!("{:>7.1} s  {end:<8} {} ({:.1} s)", began.elapsed().as_secs_f64(), one.cell, one.took.as_secs_f64());
     };
-    let Some(played) = campaign::run(&cells, guests, told) else { return ExitCode::SUCCESS };
+    let Some(played) = campaign::run(&cells, guests, until, told) else { return ExitCode::SUCCESS };
     let text = table::text(&played);
     match std::env::var_os("HV_VSS_FAULTS_TABLE") {
         None => println!("{text}"),

@@ -4,7 +4,7 @@ use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::Signal;
 
 use super::{asks, backup, freeze, hears};
-use crate::guest::{Bench, HOOKS, MAX_FROZEN, PLUGINS, SOON};
+use crate::guest::{Bench, HOOKS, PLUGINS, SOON};
 use crate::inject::processes::{comes_true, signal};
 use crate::matrix::named;
 use crate::rng::Rng;
@@ -131,7 +131,7 @@ fn kill(bench: &Bench, plugin: &str) {
 /// Without the host having asked for it, the disks can be written to again.
 fn is_let_go(bench: &Bench) -> Result<(), String> {
     let now = hv_vss_stories::Monotonic::now();
-    let written = comes_true(MAX_FROZEN + SOON, || bench.first_writes_after(now).iter().all(|(_, at)| at.is_some()));
+    let written = comes_true(2 * SOON, || bench.first_writes_after(now).iter().all(|(_, at)| at.is_some()));
     if written { Ok(()) } else { Err("the disks stay frozen".to_owned()) }
 }
 

@@ -3,9 +3,8 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::record::{RECORD_VERSION, Record};
@@ -81,11 +80,7 @@ impl History {
             serde_json::to_writer(&mut text, record.as_ref())?;
             text.push(b'\n');
         }
-        let beside = path.with_extension("new");
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&text)?;
-        drop(file);
-        fs::rename(&beside, path)
+        hv_vss_trust::replace(path, &text, 0o600)
     }
 }
 
@@ -97,14 +92,15 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
 }
 
-/// Makes the state directory, if it is not there yet.
+/// Makes the state directory, if it is not there yet, and judges it: what an attacker could put there would be believed by the next daemon, and
+/// what is written there could be led elsewhere. Gives back its resolved path, the one to use.
 ///
 /// # Errors
 /// A sentence; a file in its place is one.
-pub fn make_directory(path: &Path) -> Result<(), String> {
+pub fn directory(path: &Path) -> Result<PathBuf, String> {
     use std::os::unix::fs::DirBuilderExt;
-    match fs::DirBuilder::new().recursive(true).mode(0o755).create(path) {
-        Ok(()) => Ok(()),
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Ok(()) => hv_vss_trust::directory(path).map_err(|distrust| distrust.to_string()),
         Err(error) if path.exists() && !path.is_dir() => {
             Err(format!("{} is not a directory ({error}); move it away", path.display()))
         }
@@ -125,7 +121,7 @@ mod tests {
         recorder.finish()
     }
 
-    fn place(name: &str) -> std::path::PathBuf {
+    fn place(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("hv_vss-{name}-{}", std::process::id()))
     }
 
@@ -156,10 +152,17 @@ mod tests {
     fn a_file_in_the_place_of_the_state_directory_is_named_and_a_directory_is_fine() {
         let path = place("state");
         fs::write(&path, b"x").unwrap();
-        assert!(make_directory(&path).unwrap_err().contains("is not a directory"));
+        assert!(directory(&path).unwrap_err().contains("is not a directory"));
         fs::remove_file(&path).unwrap();
-        make_directory(&path).unwrap();
-        make_directory(&path).unwrap();
+        for _ in 0..2 {
+            // Whoever runs this test may not be root, and then a directory of theirs is made and not trusted.
+            let judged = directory(&path);
+            assert!(path.is_dir());
+            match nix::unistd::geteuid().is_root() {
+                true => assert_eq!(judged, Ok(fs::canonicalize(&path).unwrap())),
+                false => assert!(judged.unwrap_err().contains("not to root")),
+            }
+        }
         fs::remove_dir(&path).unwrap();
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
+use hv_vss_trust::Holder;
 use hv_vss_wire::owed::{self, Owed};
 
 use crate::history::History;
@@ -120,9 +121,12 @@ fn perform(job: Job, warned: &mut Warned) {
             });
         }
         Job::Publish(path, text) => {
-            let beside = path.with_extension("new");
-            let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
-            said_once(&mut warned.publish, written, |error| format!("can't write {}: {error}", path.display()));
+            // The collector's directory is often the collector's own, and who has it could lead us anywhere.
+            let written =
+                hv_vss_trust::place(&path, Holder::Anyone).map_err(|distrust| distrust.to_string()).and_then(|path| {
+                    hv_vss_trust::replace(&path, text.as_bytes(), 0o644).map_err(|error| error.to_string())
+                });
+            said_once(&mut warned.publish, written, |why| format!("can't write {}: {why}", path.display()));
         }
     }
 }

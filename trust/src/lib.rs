@@ -8,12 +8,16 @@
 //! A directory on the way may be root's with the sticky bit, as `/tmp` is: nobody can rename or remove root's entries there. The directory that
 //! holds the file may not, for anyone could make a hard link there to some other file of root's.
 //!
+//! What root writes is judged by its directory ([`place`]), and written so that nothing lying in wait there leads elsewhere ([`replace`]).
+//!
 //! An NFSv4 access list can grant more than the mode bits show; such lists are root's to set, and not looked at. POSIX.1e lists show in the
 //! group's bits.
 
 mod distrust;
+mod replace;
 
 pub use distrust::Distrust;
+pub use replace::replace;
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -61,6 +65,40 @@ pub fn directory(path: &Path) -> Result<PathBuf, Distrust> {
     only_root_decides(&resolved, &meta, Sticky::Refused)?;
     on_the_way(resolved.parent())?;
     Ok(resolved)
+}
+
+/// Whose the directory may be that root writes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Root's alone: what lies there is read by root again.
+    Root,
+    /// Anybody's: what lies there is for others to read, and root never reads it. All directories above it are root's nevertheless, or the whole
+    /// way could be laid elsewhere.
+    Anyone,
+}
+
+/// Judges the directory in which root is to make or replace the file `path`, and gives back the path to use: the resolved directory and the
+/// file's name. The file itself need not be there, and is not looked at.
+///
+/// # Errors
+/// The first thing found that would let somebody other than root decide where that is, as a sentence.
+pub fn place(path: &Path, holder: Holder) -> Result<PathBuf, Distrust> {
+    let unnamed = || Distrust::Unreadable { path: path.into(), cause: std::io::ErrorKind::InvalidInput.into() };
+    let name = path.file_name().ok_or_else(unnamed)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = match holder {
+        Holder::Root => directory(parent)?,
+        Holder::Anyone => {
+            let resolved = resolve(parent)?;
+            let meta = look(&resolved)?;
+            if !meta.is_dir() {
+                return Err(Distrust::OtherKind { path: resolved, kind: kind(&meta), wanted: "a directory" });
+            }
+            on_the_way(resolved.parent())?;
+            resolved
+        }
+    };
+    Ok(directory.join(name))
 }
 
 /// Whether a directory that all may write to is good enough when its sticky bit is set.

@@ -173,6 +173,28 @@ fn a_directory_reached_by_a_link_is_judged_where_it_really_lies() {
 }
 
 #[test]
+fn who_goes_on_with_the_path_that_was_given_back_uses_what_was_judged_whatever_is_swapped_since() {
+    let Some(ground) = Ground::new() else { return };
+    let (good, evil) = (ground.directory("good"), ground.directory("evil"));
+    fs::write(ground.file("good/10-x"), "good").unwrap();
+    fs::write(ground.file("evil/10-x"), "evil").unwrap();
+    give_to_nobody(&evil.join("10-x"));
+    give_to_nobody(&evil);
+    // A directory of somebody else's with a link in it, to what is root's.
+    let theirs = ground.directory("theirs");
+    let link = theirs.join("hooks.d");
+    symlink(&good, &link).unwrap();
+    give_to_nobody(&theirs);
+    let judged = regular_file(&link.join("10-x"), Some(&link)).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(&evil, &link).unwrap();
+    assert_eq!(fs::read_to_string(&judged).unwrap(), "good");
+    // The counter-proof: by the name that was asked about it is another file by now.
+    assert_eq!(fs::read_to_string(link.join("10-x")).unwrap(), "evil");
+    assert!(matches!(regular_file(&link.join("10-x"), Some(&link)), Err(Distrust::Owner { uid: NOBODY, .. })));
+}
+
+#[test]
 fn only_a_regular_file_is_one() {
     let Some(ground) = Ground::new() else { return };
     let pipe = ground.0.join("pipe");

@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hv_vss_trust::Distrust;
 use serde::Deserialize;
 
 use crate::deadline::Limits;
@@ -81,10 +82,29 @@ pub struct PluginConfig {
 pub enum ConfigError {
     /// The file can't be read.
     Unreadable(PathBuf, std::io::Error),
+    /// Somebody other than root decides what it says.
+    Distrusted(Distrust),
     /// It is not TOML, or has keys or values that we don't know.
-    Wrong(PathBuf, Box<toml::de::Error>),
+    Wrong(PathBuf, Place, Box<toml::de::Error>),
     /// Each value is fine by itself, but not this one with the others.
     Senseless(PathBuf, String),
+}
+
+/// Where in a file, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The character in it.
+    pub column: usize,
+}
+
+impl Place {
+    fn of(text: &str, at: usize) -> Self {
+        let before = text.get(..at).unwrap_or(text);
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1 }
+    }
 }
 
 /// The file as it is written.
@@ -177,12 +197,17 @@ impl Config {
     /// Where the configuration lies unless the command line says otherwise.
     pub const DEFAULT_PATH: &str = "/usr/local/etc/hv_vss/hv_vss.toml";
 
-    /// Reads the file. One that is not there is an empty one, unless it was asked for by name (`must_exist`).
+    /// Reads the file, if nobody but root decides what it says. One that is not there is an empty one, unless it was asked for by name.
     ///
     /// # Errors
-    /// A sentence with file, line and key.
+    /// A sentence with file, line and key, or with the command that makes the file root's.
     pub fn load(path: &Path, presence: Presence) -> Result<Self, ConfigError> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match hv_vss_trust::regular_file(path, Some(Path::new("/"))) {
+            Ok(trusted) => std::fs::read_to_string(trusted),
+            Err(Distrust::Unreadable { cause, .. }) => Err(cause),
+            Err(distrust) => return Err(ConfigError::Distrusted(distrust)),
+        };
+        let text = match text {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && presence == Presence::Optional => {
                 String::new()
@@ -199,8 +224,10 @@ impl Config {
     /// # Errors
     /// A sentence with file, line and key.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let written: Written =
-            toml::from_str(text).map_err(|error| ConfigError::Wrong(path.into(), Box::new(error)))?;
+        let written: Written = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let at = error.span().map_or(0, |span| span.start);
+            ConfigError::Wrong(path.into(), Place::of(text, at), Box::new(error))
+        })?;
         written.complete(path).map_err(|sentence| ConfigError::Senseless(path.into(), sentence))
     }
 
@@ -294,9 +321,14 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(path, error) => write!(f, "can't read the configuration {}: {error}", path.display()),
-            // toml's text shows line, column, the line itself and what would have been right.
-            Self::Wrong(path, error) => {
+            Self::Distrusted(distrust) => write!(f, "the configuration is not used: {distrust}"),
+            // toml's own text shows the line itself: good on an administrator's terminal, and for nobody else, since there may be a password in it.
+            Self::Wrong(path, _, error) if f.alternate() => {
                 write!(f, "the configuration {} has an error: {}", path.display(), error.to_string().trim_end())
+            }
+            Self::Wrong(path, Place { line, column }, error) => {
+                let path = path.display();
+                write!(f, "the configuration {path} has an error at line {line}, column {column}: {}", error.message())
             }
             Self::Senseless(path, sentence) => {
                 write!(f, "the configuration {} makes no sense: {sentence}", path.display())
@@ -309,7 +341,8 @@ impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unreadable(_, error) => Some(error),
-            Self::Wrong(_, error) => Some(error.as_ref()),
+            Self::Distrusted(distrust) => Some(distrust),
+            Self::Wrong(_, _, error) => Some(error.as_ref()),
             Self::Senseless(..) => None,
         }
     }

@@ -57,3 +57,20 @@ fn a_plugin_number_out_of_range_is_refused_by_name() {
     let error = parse("[plugin.ufs]\nnumber = 100\n").unwrap_err();
     assert!(error.contains("[plugin.ufs] number = 100"), "{error}");
 }
+
+#[test]
+fn the_line_of_an_error_is_not_shown_where_a_log_would_keep_it_since_a_password_may_stand_there() {
+    for text in [
+        "[plugin.vendor]\nuser = \"backup\"\npassword = hunter2\n",
+        "[plugin.vendor]\nuser = \"backup\"\npassword = \"hunter2\n",
+        "[plugin.vendor]\nuser = \"backup\"\npassword \"hunter2\"\n",
+        "[plugin.vendor]\npassword = \"hunter2\"\npassword = \"hunter2\"\n",
+    ] {
+        let error = Config::parse(Path::new("/etc/hv_vss.toml"), text).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("/etc/hv_vss.toml has an error at line 3, column "), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        // For who edits it there is the line.
+        assert!(format!("{error:#}").contains("hunter2"));
+    }
+}

@@ -3,15 +3,17 @@
 
 mod options;
 mod pid_file;
+mod surroundings;
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use hv_vss_device::{Device, DeviceError, Driver};
 use hv_vss_platform::clock::Clock;
 use hv_vss_platform::{memory, title};
+use hv_vss_trust::{Distrust, Holder, place};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::Level;
@@ -34,21 +36,21 @@ pub use pid_file::{PidFile, PidFileError};
 pub enum StartError {
     /// The configuration can't be used.
     Config(ConfigError),
-    /// Somebody other than root decides what the configuration says.
-    Distrust(hv_vss_trust::Distrust),
+    /// Somebody other than root decides what lies where this should be: what, and why.
+    Distrust(&'static str, Distrust),
     /// The device node can't be opened.
     Device(DeviceError),
     /// Another daemon runs, or the pid file can't be had.
     PidFile(PidFileError),
     /// Something else the system refused: what was being done, and why not.
-    System(&'static str, std::io::Error),
+    System(&'static str, io::Error),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Distrust(error) => write!(f, "the configuration is not used: {error}"),
+            Self::Distrust(what, error) => write!(f, "{what} is not used: {error}"),
             Self::Device(error) => error.fmt(f),
             Self::PidFile(error) => error.fmt(f),
             Self::System(doing, error) => write!(f, "can't {doing}: {error}"),
@@ -60,7 +62,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
-            Self::Distrust(error) => Some(error),
+            Self::Distrust(_, error) => Some(error),
             Self::Device(error) => Some(error),
             Self::PidFile(error) => Some(error),
             Self::System(_, error) => Some(error),
@@ -73,10 +75,13 @@ impl std::error::Error for StartError {
 /// # Errors
 /// A sentence, when it can't start. Once it serves, it ends well or not at all.
 pub fn run(options: &Options) -> Result<(), StartError> {
+    let named = options.config.as_deref().map(std::path::absolute).transpose();
+    let named = named.map_err(|error| StartError::System("find the configuration", error))?;
+    surroundings::put_in_order().map_err(|(doing, error)| StartError::System(doing, error))?;
     let sink = Sink::open(options.destination())
         .map_err(|error| StartError::System("write to the standard error output", error))?;
     let journal = Journal::new(sink, if options.debug { Level::DEBUG } else { Level::INFO });
-    run_with(options, &journal).inspect_err(|error| {
+    run_with(options, named.as_deref(), &journal).inspect_err(|error| {
         // Under a supervisor nobody sees what is said on stderr.
         if options.destination() == Destination::Syslog {
             journal.say(Level::ERROR, &error.to_string());
@@ -84,17 +89,16 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     })
 }
 
-fn run_with(options: &Options, journal: &Journal) -> Result<(), StartError> {
-    let (path, presence) = match &options.config {
-        Some(path) => (path.as_path(), Presence::Required),
+fn run_with(options: &Options, named: Option<&Path>, journal: &Journal) -> Result<(), StartError> {
+    let (path, presence) = match named {
+        Some(path) => (path, Presence::Required),
         None => (Path::new(Config::DEFAULT_PATH), Presence::Optional),
     };
-    if path.exists() {
-        hv_vss_trust::regular_file(path, Some(Path::new("/"))).map_err(StartError::Distrust)?;
-    }
     let config = Config::load(path, presence).map_err(StartError::Config)?;
     // The lock comes first: of two daemons the second is told so, and not that the node is busy.
-    let pid_file = PidFile::lock(&config.paths.pid_file).map_err(StartError::PidFile)?;
+    let pid_file = place(&config.paths.pid_file, Holder::Root)
+        .map_err(|distrust| StartError::Distrust("the pid file", distrust))?;
+    let pid_file = PidFile::lock(&pid_file).map_err(StartError::PidFile)?;
     let device = Arc::new(open_device(&config.node, options.wait, journal).map_err(StartError::Device)?);
 
     if !options.foreground {
@@ -160,19 +164,23 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
         Driver::Base => "the driver in base",
         Driver::Ours => "hv_vss_broker",
     };
-    if let Err(why) = history::make_directory(&config.paths.state) {
-        tracing::warn!("{why}; history and what a freeze owes are kept in memory only");
-    }
-    match server::listen(&config.paths.control) {
-        Ok(listener) => drop(tokio::task::spawn_local(server::serve(listener, sender.clone()))),
-        Err(error) => tracing::error!(
-            "can't listen at {}, so vssctl can't reach this daemon: {error}",
-            config.paths.control.display()
-        ),
-    }
+    let state = history::directory(&config.paths.state)
+        .inspect_err(|why| tracing::warn!("{why}; history and what a freeze owes are kept in memory only"));
+    let control = place(&config.paths.control, Holder::Root).map_err(io::Error::other);
+    let listening = control.and_then(|path| Ok((server::listen(&path)?, path)));
+    let control = match listening {
+        Ok((listener, path)) => {
+            tokio::task::spawn_local(server::serve(listener, sender.clone()));
+            Some(path)
+        }
+        Err(error) => {
+            let path = config.paths.control.display();
+            tracing::error!("can't listen at {path}, so vssctl can't reach this daemon: {error}");
+            None
+        }
+    };
     let scribe = Scribe::start().map_err(|error| StartError::System("start the thread that writes", error))?;
-    let control = config.paths.control.clone();
-    let outside = Outside { clock, port: Port::Node(device), programs: Programs::Processes, scribe };
+    let outside = Outside { clock, port: Port::Node(device), programs: Programs::Processes, scribe, state: state.ok() };
     let engine = Engine::new(config, journal, outside, (sender, events));
     engine
         .serve(|with| {
@@ -184,7 +192,7 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
         })
         .await;
     // One that a restarted daemon has replaced meanwhile can't be here: our lock is still held.
-    let _ = std::fs::remove_file(control);
+    control.into_iter().for_each(|path| drop(std::fs::remove_file(path)));
     tracing::info!("ends; nothing is held");
     Ok(())
 }

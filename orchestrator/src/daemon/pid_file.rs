@@ -1,15 +1,16 @@
 //! The pid file: its lock makes this daemon the only one, its content is for `kill`.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use hv_vss_platform::descriptors;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::geteuid;
 
 /// A locked pid file. The lock lasts as long as this process, whatever becomes of the file.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum PidFileError {
     Running(PathBuf, String),
     /// The file can't be opened or written.
     Unusable(PathBuf, io::Error),
+    /// What lies there is no pid file of ours.
+    Strange(PathBuf),
 }
 
 /// The lock has to be kept, and it is on a disk file: its number is above every socket and device node we will ever have, so that a daemon which
@@ -43,9 +46,16 @@ impl PidFile {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o644)
+            // Whoever may read a file may lock it, and a daemon whose lock somebody else holds doesn't start.
+            .mode(0o600)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(path)
             .map_err(unusable)?;
+        let meta = file.metadata().map_err(unusable)?;
+        if !meta.is_file() || meta.nlink() != 1 || meta.uid() != geteuid().as_raw() {
+            return Err(PidFileError::Strange(path.into()));
+        }
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(unusable)?;
         let mut other = String::new();
         // What it says matters only if the lock is taken.
         let _ = file.read_to_string(&mut other);
@@ -93,6 +103,11 @@ impl fmt::Display for PidFileError {
                 write!(f, "hv_vss_daemon is already running as {who}, which has locked {}", path.display())
             }
             Self::Unusable(path, error) => write!(f, "can't use the pid file {}: {error}", path.display()),
+            Self::Strange(path) => write!(
+                f,
+                "can't use the pid file {0}: what lies there is not a file of its own that belongs to whom this daemon runs as; look who put it there, and remove it",
+                path.display()
+            ),
         }
     }
 }
@@ -100,7 +115,7 @@ impl fmt::Display for PidFileError {
 impl std::error::Error for PidFileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Running(..) => None,
+            Self::Running(..) | Self::Strange(_) => None,
             Self::Unusable(_, error) => Some(error),
         }
     }
@@ -119,6 +134,35 @@ mod tests {
         assert!(std::os::fd::AsRawFd::as_raw_fd(&first.lock.as_fd()) >= 900);
         first.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_only_looks_like_a_pid_file_is_neither_written_nor_followed() {
+        let path = std::env::temp_dir().join(format!("hv_vss-no-pid-{}", std::process::id()));
+        let precious = path.with_extension("precious");
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, &path).unwrap();
+        assert!(matches!(PidFile::lock(&path), Err(PidFileError::Unusable(..))), "a link");
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&precious, &path).unwrap();
+        assert!(matches!(PidFile::lock(&path), Err(PidFileError::Strange(_))), "another name of another file");
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        assert!(matches!(PidFile::lock(&path), Err(PidFileError::Strange(_))), "a pipe");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        fs::remove_file(&precious).unwrap();
+    }
+
+    #[test]
+    fn nobody_else_can_take_the_lock_since_nobody_else_may_open_the_file() {
+        let path = std::env::temp_dir().join(format!("hv_vss-own-pid-{}", std::process::id()));
+        // As an earlier version left it.
+        fs::write(&path, "1\n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let lock = PidFile::lock(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        lock.remove();
     }
 
     #[test]

@@ -120,11 +120,15 @@ pub struct Outside {
     pub programs: Programs,
     /// Who writes to disks for it.
     pub scribe: Scribe,
+    /// The judged directory for what has to outlive it; none: it can't be used, or not be trusted.
+    pub state: Option<PathBuf>,
 }
 
 /// The engine.
 pub struct Engine {
     config: Config,
+    /// The directory for what has to outlive us; none: it can't be used, or not be trusted.
+    state: Option<PathBuf>,
     limits: Limits,
     journal: Journal,
     clock: Clock,
@@ -250,12 +254,13 @@ impl Engine {
         outside: Outside,
         (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     ) -> Self {
-        let Outside { clock, port, programs, scribe } = outside;
+        let Outside { clock, port, programs, scribe, state } = outside;
         let limits = Self::limits_with(&config, &port);
-        let roster = Roster::new(&config, programs.clone(), clock.clone(), sender.clone());
-        let history = History::load(&config.paths.state.join(HISTORY));
+        let roster = Roster::new(&config, state.clone(), programs.clone(), clock.clone(), sender.clone());
+        let history = state.as_ref().map_or_else(History::default, |state| History::load(&state.join(HISTORY)));
         Self {
             config,
+            state,
             limits,
             journal,
             state_since: clock.now(),

@@ -44,6 +44,7 @@ impl Engine {
         let boot = boot::id().unwrap_or_default();
         let mounts = self.current.plan.frozen_mounts();
         let records = self.current.plan.apps.iter().filter_map(|app| {
+            let state = self.state.as_ref()?;
             let plugin = self.roster.get(app.host)?;
             let (handle, _) = plugin.ready()?;
             let record = Owed {
@@ -56,7 +57,7 @@ impl Engine {
                 substeps: plugin.planned.clone(),
                 mounts: mounts.clone(),
             };
-            Some((Self::owed_path(&self.config.paths.state, &plugin.name), record))
+            Some((Self::owed_path(state, &plugin.name), record))
         });
         let records: Vec<_> = records.collect();
         self.current.noted = records.iter().map(|(path, _)| path.clone()).collect();
@@ -76,17 +77,23 @@ impl Engine {
     /// Finds what an earlier daemon left.
     pub(super) fn find_debts(&mut self) {
         let boot = boot::id().unwrap_or_default();
-        let Ok(entries) = std::fs::read_dir(&self.config.paths.state) else { return };
-        let records = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.starts_with("owed-") && name.ends_with(".json")
-        });
+        let Some(state) = &self.state else { return };
+        let Ok(entries) = std::fs::read_dir(state) else { return };
+        let records = entries.filter_map(Result::ok).map(|entry| entry.path());
+        let records: Vec<PathBuf> = records
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                name.starts_with("owed-") && name.ends_with(".json")
+            })
+            .collect();
         for path in records {
-            match Owed::read(&path) {
+            // What it says decides which scripts are run, if only scripts of root's.
+            let record = hv_vss_trust::regular_file(&path, None).map_err(|distrust| distrust.to_string());
+            match record.and_then(|trusted| Owed::read(&trusted).map_err(|error| error.to_string())) {
                 Ok(Some(record)) => self.found_debt(path, record, &boot),
                 Ok(None) => {}
-                Err(error) => tracing::error!(
-                    "can't read {}, which says what an earlier freeze owes: {error}; remove it once all hooks are thawed",
+                Err(why) => tracing::error!(
+                    "can't read {}, which says what an earlier freeze owes: {why}; remove it once all hooks are thawed",
                     path.display()
                 ),
             }

@@ -339,7 +339,9 @@ impl Engine {
         self.tally.count(&record);
         self.tell_rehearsal(&record);
         self.history.add(record);
-        self.scribe.write(Job::History(self.config.paths.state.join(super::HISTORY), self.history.clone()));
+        if let Some(state) = &self.state {
+            self.scribe.write(Job::History(state.join(super::HISTORY), self.history.clone()));
+        }
         if let Some(path) = &self.config.metrics_file {
             let text = crate::metrics::text(&self.status(), &self.tally);
             self.scribe.write(Job::Publish(path.clone(), text));

@@ -21,7 +21,7 @@ pub(super) struct Roster {
     plugins: Vec<Plugin>,
     host_program: PathBuf,
     directory: PathBuf,
-    state: PathBuf,
+    state: Option<PathBuf>,
     programs: Programs,
     clock: Clock,
     events: mpsc::UnboundedSender<Event>,
@@ -125,12 +125,18 @@ impl Plugin {
 }
 
 impl Roster {
-    pub(super) fn new(config: &Config, programs: Programs, clock: Clock, events: mpsc::UnboundedSender<Event>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        state: Option<PathBuf>,
+        programs: Programs,
+        clock: Clock,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
         Self {
             plugins: Vec::new(),
             host_program: config.paths.plugin_host.clone(),
             directory: config.paths.plugins.clone(),
-            state: config.paths.state.clone(),
+            state,
             programs,
             clock,
             events,
@@ -252,7 +258,10 @@ impl Roster {
         plugin.generation += 1;
         plugin.restarts += u64::from(plugin.generation > 1);
         plugin.loaded = FileId::of(&plugin.file);
-        let mut options = vec!["--owed".into(), Engine::owed_path(&self.state, &plugin.name).into()];
+        let mut options = Vec::new();
+        if let Some(state) = &self.state {
+            options.extend(["--owed".into(), Engine::owed_path(state, &plugin.name).into()]);
+        }
         for (limit, value) in &plugin.config.process_limits {
             options.extend([format!("--{limit}").into(), value.into()]);
         }

@@ -4,16 +4,17 @@
 //! touches the file; once it is gone the plugin's host keeps the file up to date with what it has still to let go; the next orchestrator waits
 //! until that host has ended, and sees to what is left.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
 
 use hv_vss_platform::mounts::Mount;
 use serde::{Deserialize, Serialize};
 
 /// The version of the file. One that we don't know is not acted upon.
 pub const OWED_VERSION: u32 = 1;
+/// A record longer than this is none of ours: one with a thousand scripts and mounts has less.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// One plugin's debt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,11 +43,15 @@ impl Owed {
     /// # Errors
     /// When it can't be read, or is none.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
+        let file = match File::open(path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        let mut text = Vec::new();
+        if file.take(MAX_BYTES).read_to_end(&mut text)? as u64 == MAX_BYTES {
+            return Err(io::Error::other(format!("it has {MAX_BYTES} bytes or more, and we never write so many")));
+        }
         let record: Self = serde_json::from_slice(&text)?;
         if record.version != OWED_VERSION {
             return Err(io::Error::other(format!(
@@ -62,11 +67,7 @@ impl Owed {
     /// # Errors
     /// When the directory can't be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let beside = beside(path);
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        drop(file);
-        fs::rename(&beside, path)
+        hv_vss_trust::replace(path, &serde_json::to_vec(self)?, 0o600)
     }
 }
 
@@ -79,12 +80,6 @@ pub fn forget(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
 }
 
 #[cfg(test)]

@@ -396,7 +396,7 @@ both_drivers! {
     fn a_state_directory_that_cannot_be_written_stops_no_backup_and_is_said_once(stage: Stage) {
         let state = stage.home().join("state");
         // A child mounts in this thread's own namespace; the mount goes with it.
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "ro", "tmpfs"]).arg(&state).status();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "ro,mode=0755", "tmpfs"]).arg(&state).status();
         assert!(mounted.expect("mount is there").success());
         let guest = stage.disk("data").hook("50-app", "").start();
         for _ in 0..3 {

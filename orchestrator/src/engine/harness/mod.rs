@@ -122,7 +122,7 @@ impl Harness {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("there is a runtime");
         let local = LocalSet::new();
         let (events, heard) = mpsc::unbounded_channel();
-        let outside = outside(&stage, cast.driver, &hand);
+        let outside = outside(&stage, cast.driver, &hand, directory.join("state"));
         let null = fs::OpenOptions::new().write(true).open("/dev/null").expect("there is /dev/null");
         let journal = Journal::new(Sink::of_pipe(null.into()), tracing::Level::ERROR);
         let engine = Engine::new(config, journal, outside, (events.clone(), heard));
@@ -362,7 +362,7 @@ fn configuration(directory: &Path, cast: &Cast) -> Config {
     Config::parse(&path, &text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn outside(stage: &Rc<RefCell<Stage>>, driver: Driver, hand: &HandSet) -> Outside {
+fn outside(stage: &Rc<RefCell<Stage>>, driver: Driver, hand: &HandSet, state: PathBuf) -> Outside {
     let [answers, hosts, flushes, jobs] = [(); 4].map(|()| Rc::clone(stage));
     Outside {
         clock: hand.clock(),
@@ -375,5 +375,6 @@ fn outside(stage: &Rc<RefCell<Stage>>, driver: Driver, hand: &HandSet) -> Outsid
             flush: Box::new(move || flushes.borrow_mut().flush_is_started()),
         })),
         scribe: Scribe::played(Box::new(move |job| jobs.borrow_mut().is_to_be_written(job))),
+        state: Some(state),
     }
 }

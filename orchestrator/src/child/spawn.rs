@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
 
@@ -71,13 +72,15 @@ pub fn start(
 }
 
 fn start_process(launch: &Launch) -> io::Result<(Process, StdStream)> {
+    // Judged each time, and used by the path that was judged.
+    let program = hv_vss_trust::regular_file(&launch.program, Some(Path::new("/"))).map_err(io::Error::other)?;
     let (ours, theirs) = StdStream::pair()?;
     // Well above the number it gets in the child, and above those that the child's start-up needs for itself.
     let theirs = descriptors::move_up(theirs.into(), FIRST_OUT_OF_THE_WAY).map_err(io::Error::from)?;
     reserve_socket_number()?;
     let number = theirs.as_raw_fd();
 
-    let mut command = Command::new(&launch.program);
+    let mut command = Command::new(program);
     command
         .arg("serve")
         .arg(&launch.file)

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::options::{Options, PluginCommand, PluginTest};
 use super::paper::{Ink, Paper};
 use super::said::{Exit, Failure, Said};
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use crate::config::Config;
 
 /// How long a plugin may take to let itself be loaded.
@@ -38,7 +38,11 @@ pub(super) fn command(options: &Options, command: &PluginCommand, paper: &Paper)
 /// A vendor's machine need not have a configuration, nor one that the vendor may read.
 fn config(options: &Options) -> Result<Config, Failure> {
     match (Settings::load(options.config.as_deref()), &options.config) {
-        (Ok(settings), _) => Ok(settings.config),
+        // Root does not start what somebody else's file names.
+        (Ok(settings), _) => match settings.distrusted().filter(|_| nix::unistd::geteuid().is_root()) {
+            Some(distrust) => Err(Failure::Other(distrust)),
+            None => Ok(settings.config),
+        },
         (Err(_), None) => Ok(Config::parse(Path::new(Config::DEFAULT_PATH), "")?),
         (Err(error), Some(_)) => Err(error.into()),
     }
@@ -47,9 +51,13 @@ fn config(options: &Options) -> Result<Config, Failure> {
 /// The installed plugin host, or the one that was built with this program.
 fn host_program(config: &Config) -> Result<PathBuf, Failure> {
     let configured = &config.paths.plugin_host;
+    if configured.exists() {
+        return settings::program(configured)
+            .map_err(|why| Failure::Other(format!("the plugin host is not started: {why}")));
+    }
+    // Whoever can replace that one can replace this very program.
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("hv_vss_plugin")));
-    let found = [Some(configured.clone()), beside].into_iter().flatten().find(|program| program.exists());
-    found.ok_or_else(|| {
+    beside.filter(|program| program.exists()).ok_or_else(|| {
         Failure::Other(format!("the plugin host {} is not there: install hv_vss as a whole", configured.display()))
     })
 }
@@ -67,7 +75,7 @@ fn trial(test: &PluginTest, config: &Config, program: PathBuf) -> Result<Trial, 
         program,
         file,
         options: own.process_limits.iter().flat_map(|(key, value)| [format!("--{key}"), value.clone()]).collect(),
-        config: settings(own.settings, &test.set)?,
+        config: set_on(own.settings, &test.set)?,
         mounts,
         freezable,
         patience: test.patience,
@@ -80,7 +88,7 @@ fn mounted(mounts: &[Mount], on: &str) -> Result<Mount, Failure> {
 }
 
 /// The configuration's settings, and over them those of the command line.
-fn settings(mut settings: Map<String, Value>, set: &[String]) -> Result<Map<String, Value>, Failure> {
+fn set_on(mut settings: Map<String, Value>, set: &[String]) -> Result<Map<String, Value>, Failure> {
     for assignment in set {
         let (key, value) =
             assignment.split_once('=').ok_or_else(|| Failure::Other(format!("--set {assignment}: write KEY=VALUE")))?;
@@ -143,7 +151,7 @@ mod tests {
     fn settings_of_the_command_line_are_as_in_the_configuration_and_win() {
         let from_file = [("limit".to_owned(), Value::from("3s")), ("retries".to_owned(), Value::from(2))];
         let set = ["socket=/var/run/x.sock", "retries=5", "debug=true", "quoted=\"a b\""].map(str::to_owned);
-        let settings = settings(from_file.into_iter().collect(), &set).unwrap();
+        let settings = set_on(from_file.into_iter().collect(), &set).unwrap();
         assert_eq!(settings["limit"], "3s");
         assert_eq!(settings["socket"], "/var/run/x.sock");
         assert_eq!(settings["retries"], 5);
@@ -153,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_setting_without_a_value_is_explained() {
-        let wrong = settings(Map::new(), &["socket".to_owned()]).unwrap_err();
+        let wrong = set_on(Map::new(), &["socket".to_owned()]).unwrap_err();
         assert!(wrong.to_string().contains("KEY=VALUE"));
     }
 }

@@ -93,6 +93,8 @@ fn machine(number: u16) -> String {
     }
 }
 
+/// The longest name or search path that is read, in bytes; no path may be longer.
+const LONGEST_TEXT: usize = 4096;
 const HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
 const SECTION_HEADER: u64 = 64;
@@ -101,12 +103,35 @@ const LOAD: u32 = 1;
 const DYNAMIC: u32 = 2;
 const NEEDED: u64 = 1;
 const STRING_TABLE: u64 = 5;
+/// Names of more objects that are loaded with this one: filters.
+const AUXILIARY: u64 = 0x7fff_fffd;
+const FILTER: u64 = 0x7fff_ffff;
+/// Where the needed libraries are looked for, in the old way and in the new one.
+const OLD_SEARCH_PATH: u64 = 15;
+const SEARCH_PATH: u64 = 29;
 
-/// Looks at `path` and says which libraries it needs (`DT_NEEDED`).
+/// What a shared object asks of the dynamic linker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The libraries it needs (`DT_NEEDED`, filters included).
+    pub libraries: Vec<String>,
+    /// Where it wants them looked for (`DT_RPATH`, `DT_RUNPATH`), each with colons between its directories.
+    pub search_paths: Vec<String>,
+}
+
+/// Looks at `path` and says which libraries it needs.
 ///
 /// # Errors
 /// When the dynamic linker would choke on it.
 pub fn needed_libraries(path: &Path) -> Result<Vec<String>, Unloadable> {
+    Ok(wishes(path)?.libraries)
+}
+
+/// Looks at `path` and says what it asks of the dynamic linker.
+///
+/// # Errors
+/// When the dynamic linker would choke on it.
+pub fn wishes(path: &Path) -> Result<Wishes, Unloadable> {
     let file = File::open(path).map_err(Unloadable::Unreadable)?;
     let length = file.metadata().map_err(Unloadable::Unreadable)?.len();
     Image { file, length }.judge()
@@ -125,7 +150,7 @@ struct Segment {
 }
 
 impl Image {
-    fn judge(&self) -> Result<Vec<String>, Unloadable> {
+    fn judge(&self) -> Result<Wishes, Unloadable> {
         let mut magic = [0; 4];
         let found = self.file.read_at(&mut magic, 0).map_err(Unloadable::Unreadable)?;
         if found < magic.len() || &magic != b"\x7fELF" {
@@ -167,28 +192,42 @@ impl Image {
             self.must_hold("table of sections", sections, u64::from(u16_at(&header, 60)) * SECTION_HEADER)?;
         }
         match dynamic {
-            Some(dynamic) => self.needed(&dynamic, &loaded),
-            None => Ok(Vec::new()),
+            Some(dynamic) => self.wishes(&dynamic, &loaded),
+            None => Ok(Wishes::default()),
         }
     }
 
-    fn needed(&self, dynamic: &Segment, loaded: &[Segment]) -> Result<Vec<String>, Unloadable> {
+    fn wishes(&self, dynamic: &Segment, loaded: &[Segment]) -> Result<Wishes, Unloadable> {
         let table = self.bytes("dynamic section", dynamic.offset, dynamic.length)?;
         let entries: Vec<_> = table.chunks_exact(16).map(|entry| (u64_at(entry, 0), u64_at(entry, 8))).collect();
-        let Some((_, strings)) = entries.iter().find(|(tag, _)| *tag == STRING_TABLE) else { return Ok(Vec::new()) };
-        let mut names = Vec::new();
-        for (_, name) in entries.iter().filter(|(tag, _)| *tag == NEEDED) {
+        let mut wishes = Wishes::default();
+        let Some((_, strings)) = entries.iter().find(|(tag, _)| *tag == STRING_TABLE) else { return Ok(wishes) };
+        for (tag, name) in &entries {
+            let kind = match *tag {
+                NEEDED | AUXILIARY | FILTER => &mut wishes.libraries,
+                OLD_SEARCH_PATH | SEARCH_PATH => &mut wishes.search_paths,
+                _ => continue,
+            };
             let address = strings.saturating_add(*name);
             let holds =
                 |segment: &&Segment| address.checked_sub(segment.address).is_some_and(|within| within < segment.length);
             let Some(segment) = loaded.iter().find(holds) else { continue };
-            let mut text = [0; 256];
-            let at = segment.offset + (address - segment.address);
-            let count = self.file.read_at(&mut text, at).map_err(Unloadable::Unreadable)?;
-            let name = text[..count].split(|byte| *byte == 0).next().unwrap_or_default();
-            names.push(String::from_utf8_lossy(name).into_owned());
+            kind.push(self.text(segment.offset + (address - segment.address))?);
         }
-        Ok(names)
+        Ok(wishes)
+    }
+
+    /// The text that begins there and ends with a null byte.
+    fn text(&self, at: u64) -> Result<String, Unloadable> {
+        let mut bytes = [0; LONGEST_TEXT];
+        let count = self.file.read_at(&mut bytes, at).map_err(Unloadable::Unreadable)?;
+        match bytes[..count].iter().position(|byte| *byte == 0) {
+            Some(end) => Ok(String::from_utf8_lossy(&bytes[..end]).into_owned()),
+            None => {
+                let needed = at.saturating_add(LONGEST_TEXT as u64);
+                Err(Unloadable::Truncated { what: "text for the linker", needed, length: self.length })
+            }
+        }
     }
 
     fn must_hold(&self, what: &'static str, offset: u64, length: u64) -> Result<(), Unloadable> {

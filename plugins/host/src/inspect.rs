@@ -15,7 +15,7 @@ use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::{elf, load, process};
+use crate::{elf, libraries, load, process};
 
 /// What is known of a plugin's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,9 +75,12 @@ pub fn file(path: &Path) -> Report {
             report.table_size = Some(loaded.table_size);
             report.about = Some(loaded.about);
         }
-        (Err(problem), Ok(_)) => {
+        (Err(problem), Ok(trusted)) => {
             report.problems.push(problem);
-            report.not_found = report.needs.iter().filter(|library| !can_be_loaded(library)).cloned().collect();
+            // What was judged unfit to be loaded is not loaded here either.
+            if libraries::judge(&trusted).is_ok() {
+                report.not_found = report.needs.iter().filter(|library| !can_be_loaded(library)).cloned().collect();
+            }
         }
         // As root the distrust, which is already said, is also why it was not loaded.
         (Err(problem), Err(distrust)) => {
@@ -145,6 +148,9 @@ pub fn in_throwaway_process(program: &Path, path: &Path, at_most: Duration) -> R
     let mut child = Command::new(program)
         .arg("inspect")
         .arg(path)
+        // As the daemon starts it: a library that only this shell's LD_LIBRARY_PATH finds is not found there.
+        .env_clear()
+        .env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -11,7 +11,8 @@
 //! - [`link`]: the socket, never waited for but in the one poll(2) of the loop.
 //! - [`holds`]: what is held, so that it can be let go without being told to.
 //! - [`debt`]: the record of what is owed, once the orchestrator is gone.
-//! - [`plugin`]: the loaded plugin, its calls with C structs around them; [`callbacks`]: what it may call; [`load`] and [`elf`]: how it gets here.
+//! - [`plugin`]: the loaded plugin, its calls with C structs around them; [`callbacks`]: what it may call; [`load`], [`elf`]
+//!   and [`libraries`]: how it gets here.
 //! - [`process`] and [`limits`]: what kind of process this is.
 //! - [`inspect`] and [`conformance`]: a plugin seen from outside, for `vssctl plugin inspect` and `vssctl plugin test`.
 //!
@@ -24,6 +25,7 @@ pub mod debt;
 pub mod elf;
 pub mod holds;
 pub mod inspect;
+pub mod libraries;
 pub mod limits;
 pub mod link;
 pub mod load;

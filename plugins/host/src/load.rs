@@ -8,8 +8,8 @@ use hv_vss_plugin::abi;
 use hv_vss_wire::About;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-use crate::elf;
 use crate::link::one_line;
+use crate::{elf, libraries};
 
 /// The table in front of any version: no such plugin is smaller, and none of ours will be as large.
 const SMALLEST_TABLE: usize = 8;
@@ -33,13 +33,16 @@ pub struct Loaded {
 /// A sentence that names the file and what is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, String> {
     match hv_vss_trust::regular_file(path, None) {
-        Ok(resolved) => load_trusted(&resolved),
+        Ok(resolved) => {
+            libraries::judge(&resolved).map_err(|why| format!("{} is not loaded: it {why}", resolved.display()))?;
+            load_trusted(&resolved)
+        }
         Err(_) if path.is_file() && !nix::unistd::geteuid().is_root() => load_trusted(path),
         Err(distrust) => Err(distrust.to_string()),
     }
 }
 
-/// Loads a file that was found trustworthy; `path` is the resolved one.
+/// Loads a file that was found trustworthy, with all it brings along; `path` is the resolved one.
 ///
 /// # Errors
 /// A sentence that names the file and what is wrong with it.

@@ -83,11 +83,15 @@ impl Stage {
         {
             self.install(&built(library), &self.home.join("plugins").join(plugin));
         }
+        // The tree they were built in may be an ordinary user's, and then the daemon would not start them from there.
+        for program in ["hv_vss_plugin", "hv_vss_flush"] {
+            self.install(&built(program), &self.home.join(program));
+        }
     }
 
     fn install(&self, from: &Path, to: &Path) {
         // By a process of its own: what this one has open for writing, another test's fork may have open a moment longer, and exec finds it busy.
-        let done = Command::new("cp").arg(from).arg(to).status();
+        let done = Command::new("install").args(["-o", "0", "-g", "0", "-m", "0755"]).arg(from).arg(to).status();
         assert!(done.is_ok_and(|status| status.success()), "can't install {}", to.display());
     }
 
@@ -240,12 +244,11 @@ impl Stage {
         self.home = self.disk_named(disk).on.join("system");
         fs::create_dir_all(&self.home).unwrap_or_else(|error| panic!("can't make {}: {error}", self.home.display()));
         self.lay_out();
-        for program in ["hv_vss_daemon", "hv_vss_plugin", "hv_vss_flush"] {
-            self.install(&built(program), &self.home.join(program));
-        }
+        self.install(&built("hv_vss_daemon"), &self.home.join("hv_vss_daemon"));
         for hook in fs::read_dir(old.join("hooks.d")).into_iter().flatten().flatten() {
             let to = self.home.join("hooks.d").join(hook.file_name());
-            self.install(&hook.path(), &to);
+            let done = Command::new("cp").arg("-p").arg(hook.path()).arg(&to).status();
+            assert!(done.is_ok_and(|status| status.success()), "can't copy {}", to.display());
         }
         self
     }

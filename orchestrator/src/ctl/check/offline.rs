@@ -15,7 +15,7 @@ use super::findings::{Asked, Findings};
 use crate::config::{Config, PluginConfig};
 use crate::control::{MountOutlook, Outlook, PluginStatus};
 use crate::ctl::hooks;
-use crate::ctl::settings::Settings;
+use crate::ctl::settings::{self, Settings};
 use crate::cycle::HostId;
 use crate::plan::{App, Judged, Judging, Plan, Verdict};
 
@@ -117,7 +117,8 @@ fn start(program: &Path, file: &Path, config: &PluginConfig) -> Result<(Hosted, 
     // As the daemon starts it, so that a limit that is too low shows here.
     let options: Vec<String> =
         config.process_limits.iter().flat_map(|(key, value)| [format!("--{key}"), value.clone()]).collect();
-    let mut host = Hosted::start(program, file, &options)
+    let trusted = settings::program(program).map_err(|why| format!("can't be started: {why}"))?;
+    let mut host = Hosted::start(&trusted, file, &options)
         .map_err(|error| format!("can't be started by {}: {error}", program.display()))?;
     let about = loop {
         match host.event(Monotonic::now() + STARTING) {

@@ -46,7 +46,7 @@ impl Hosted {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).map_err(io::Error::from)?;
         let mut command = Command::new(program);
-        command.arg("serve").arg(file).args(options);
+        command.arg("serve").arg(file).args(options).env_clear().env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let inherited = theirs.as_raw_fd();
         let place = move || {

@@ -155,6 +155,12 @@ impl Engine {
             let _ = answer.send(Reply::Refused { reason });
             return;
         }
+        if self.outlook.is_some() {
+            // Plugins answer one question after the other, and the host's CHECK may be the next.
+            let reason = "somebody else is asking the same: ask again when that is answered".to_owned();
+            let _ = answer.send(Reply::Refused { reason });
+            return;
+        }
         self.outlook = Some((answer, self.clock.now()));
         self.serial += 1;
         self.awaited = None;

@@ -32,7 +32,9 @@ use said::{Exit, Said};
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
     let said = commands::perform(options, &Paper::of_stdout()).unwrap_or_else(|failure| {
-        eprintln!("vssctl: {failure}");
+        // A syntax error is shown with its line, which is one of several.
+        let sentence = format!("{failure:#}");
+        eprintln!("vssctl: {}", sentence.lines().map(paper::harmless).collect::<Vec<_>>().join("\n"));
         Said::failed(&failure)
     });
     let text = if options.json { said.as_json() } else { said.text };

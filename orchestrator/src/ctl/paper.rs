@@ -128,7 +128,7 @@ pub(super) fn columns(text: &str) -> usize {
 
 /// The text without anything that could steer a terminal: what a script printed comes this way.
 pub(super) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if hv_vss_wire::is_obeyed(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     }
 }
 
-/// Control characters could forge lines or drive a terminal: they are shown, not sent.
+/// What could forge lines or drive a terminal is spelled out.
 fn clean(text: String) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
@@ -129,7 +129,7 @@ fn clean(text: String) -> String {
             clean.push_str(" [cut]");
             break;
         }
-        if c.is_control() {
+        if hv_vss_wire::is_obeyed(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn control_characters_can_not_forge_a_line() {
-        assert_eq!(clean("a\nb\x1b[31m".to_owned()), "a\\nb\\u{1b}[31m");
+        assert_eq!(clean("a\nb\x1b[31m\u{202e}c".to_owned()), "a\\nb\\u{1b}[31m\\u{202e}c");
         assert!(clean("x".repeat(5_000)).ends_with("[cut]"));
     }
 }

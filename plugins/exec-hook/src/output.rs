@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 
+use hv_vss_wire::is_obeyed;
+
 /// What is kept of the beginning, in bytes.
 const HEAD: usize = 6 << 10;
 /// What is kept of the end, in bytes: the reason of a failure is often the last thing said.
@@ -71,7 +73,7 @@ fn harmless(line: &[u8]) -> String {
             length += 1;
             match c {
                 '\t' => out.push(' '),
-                _ if c.is_control() || obeyed(c) => out.extend(c.escape_unicode()),
+                _ if is_obeyed(c) => out.extend(c.escape_unicode()),
                 _ => out.push(c),
             }
         }
@@ -86,11 +88,6 @@ fn harmless(line: &[u8]) -> String {
         }
     }
     out
-}
-
-/// Characters that are no control characters, and yet change how the text around them is shown.
-fn obeyed(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 #[cfg(test)]

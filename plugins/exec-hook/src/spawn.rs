@@ -151,6 +151,10 @@ fn become_script(
                 done(Doing::Identity, libc::setgroups(groups.len() as _, groups.as_ptr()))?;
                 done(Doing::Identity, libc::setgid(who.gid.as_raw()))?;
                 done(Doing::Identity, libc::setuid(who.uid.as_raw()))?;
+                // What can become root again has not ceased to be root.
+                if who.uid.as_raw() != 0 && libc::setuid(0) == 0 {
+                    return Err((Doing::Identity, Errno::EPERM));
+                }
             }
             done(Doing::Exec, libc::execve(program.path.as_ptr(), arguments.as_ptr(), environment.as_ptr()))
         }

@@ -239,7 +239,7 @@ pub(crate) fn one_line(text: &str) -> String {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].trim_end().replace(char::is_control, " ")
+    text[..end].trim_end().replace(hv_vss_wire::is_obeyed, " ")
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 
 mod frame;
 pub mod owed;
+mod plain;
 
 pub use frame::{FrameError, Frames, MAX_FRAME, encode};
+pub use plain::is_obeyed;
 
 use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::mounts::{FsId, Mount};

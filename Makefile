@@ -7,6 +7,7 @@
 #	make soak		the long forms: every cell of the fault matrix, 10,000 backups with faults, the
 #				frozen root for an hour, 100 backups of each database
 #	make lint		formatting, clippy and rustdoc, as CI demands them
+#	make deny		licences, duplicates and sources of what it is made of
 #	make install		under PREFIX (packaging/install.mk has more)
 #	make freebsd		cross-build for FreeBSD and check what comes out
 #	make freebsd-test-kit	a tarball that tests all this on a FreeBSD machine
@@ -36,6 +37,9 @@ lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 
+deny:
+	scripts/supply-chain
+
 freebsd:
 	scripts/freebsd-build
 
@@ -48,4 +52,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo playground test soak lint freebsd freebsd-test-kit clean
+.PHONY: all demo playground test soak lint deny freebsd freebsd-test-kit clean

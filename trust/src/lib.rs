@@ -8,7 +8,7 @@
 //! A directory on the way may be root's with the sticky bit, as `/tmp` is: nobody can rename or remove root's entries there. The directory that
 //! holds the file may not, for anyone could make a hard link there to some other file of root's.
 //!
-//! What root writes is judged by its directory ([`place`]), and written so that nothing lying in wait there leads elsewhere ([`replace`]).
+//! What root writes is judged by its directory ([`place`]), and written so that nothing lying in wait there leads elsewhere ([`replace()`]).
 //!
 //! An NFSv4 access list can grant more than the mode bits show; such lists are root's to set, and not looked at. POSIX.1e lists show in the
 //! group's bits.

@@ -110,7 +110,22 @@ impl Guest {
 
     /// Starts the daemon from a shell that has a file open for writing on this disk.
     pub fn daemon_inherits(&mut self, disk: &str) {
-        self.daemon = Some(Daemon::start_with_a_file_open(&self.stage, disk));
+        let file = self.disk(disk).join("of-the-shell");
+        self.daemon_is_started_by(&format!("exec 9>>'{}' && exec \"$@\"", file.display()));
+    }
+
+    /// Starts the daemon from a shell that runs this script, which is to end in `exec "$@"`, and does not wait.
+    pub fn daemon_is_started_by(&mut self, script: &str) {
+        self.daemon = Some(Daemon::start_by(&self.stage, script));
+    }
+
+    /// Waits until the daemon is ready.
+    ///
+    /// # Panics
+    /// When it doesn't get so.
+    #[track_caller]
+    pub fn daemon_gets_ready(&self) {
+        self.daemon().gets_ready();
     }
 
     /// The daemon is killed, as by the kernel when memory runs out.

@@ -5,7 +5,9 @@
 //! scripts' own log; the daemon's word counts only where the word itself is the point, such as the reason for a veto.
 
 mod binaries;
+mod crowd;
 mod guest;
+mod intruder;
 pub mod process;
 pub mod small_root;
 mod stage;
@@ -13,7 +15,9 @@ pub mod tracer;
 mod writers;
 
 pub use binaries::built;
+pub use crowd::{Crowd, Manners};
 pub use guest::{Daemon, Guest, Operation};
+pub use intruder::Intruder;
 pub use process::Process;
 pub use stage::{LIMIT, Stage, line};
 pub use writers::{Writer, Writers, Written};

@@ -33,13 +33,11 @@ impl Daemon {
         Self::run(&mut command)
     }
 
-    /// With a descriptor that the shell it was started from had open for writing on this disk.
-    pub(crate) fn start_with_a_file_open(stage: &Stage, disk: &str) -> Self {
-        let file = stage.disk_named(disk).on.join("of-the-shell");
+    /// From a shell that runs `script`, which is to end in `exec "$@"`.
+    pub(crate) fn start_by(stage: &Stage, script: &str) -> Self {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "exec 9>>\"$1\" && exec \"$2\" -n --log stderr --config \"$3\"", "sh"]);
-        command.arg(file).arg(stage.program("hv_vss_daemon")).arg(stage.configuration());
-        Self::run(&mut command)
+        command.args(["-c", script, "sh"]).arg(stage.program("hv_vss_daemon"));
+        Self::run(command.args(["-n", "--log", "stderr", "--config"]).arg(stage.configuration()))
     }
 
     fn run(command: &mut Command) -> Self {

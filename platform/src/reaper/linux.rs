@@ -60,8 +60,19 @@ pub(super) fn kill_family(child: Pid, mark: &str) -> Result<usize> {
 }
 
 pub(super) fn descendants() -> Result<Vec<Pid>> {
+    if has_no_children() {
+        return Ok(Vec::new());
+    }
     let all = processes()?;
     Ok(below(&all, |process| process.parent == getpid()).into_iter().collect())
+}
+
+/// The usual case, told without looking at every process of the machine. Each thread has children of its own.
+fn has_no_children() -> bool {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return false };
+    threads.flatten().all(|thread| {
+        fs::read_to_string(thread.path().join("children")).is_ok_and(|children| children.trim().is_empty())
+    })
 }
 
 /// Those for which `is_top` holds and all that descend from them.

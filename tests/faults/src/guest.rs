@@ -79,6 +79,9 @@ pub const PATIENT: Pace = Pace {
     ],
 };
 
+/// Between two writes to a disk: several guests stand side by side, and each backup is held for longer than this.
+const WRITERS_PACE: Duration = Duration::from_millis(10);
+
 /// The disks. They are frozen the latest first.
 pub const DISKS: [&str; 2] = ["one", "two"];
 /// The scripts, in the order in which they freeze.
@@ -123,6 +126,7 @@ impl Bench {
             .disk(DISKS[0])
             .disk(DISKS[1])
             .mounted(line("devfs", "/dev"))
+            .slow_writers(WRITERS_PACE)
             .flushes_by(&flush)
             .configured(&format!("[plugin.vendor]\ndirectory = \"{}\"", directory.display()))
             .configured(&format!("[plugin.claimer]\ndirectory = \"{}\"", directory.display()));

@@ -224,7 +224,7 @@ fn the_next_backup_works(bench: &mut Bench, misses: &mut Misses) {
     if held != DISKS.len() {
         misses.push(format!("the next FREEZE succeeded with {held} disks held"));
     }
-    std::thread::sleep(Duration::from_millis(20));
+    std::thread::sleep(Duration::from_millis(30));
     let thaw = ask(bench, Thaw);
     if !thaw.is_ok() {
         misses.push("the next THAW fails".to_owned());

@@ -43,20 +43,27 @@ pub struct Report {
     pub took: Duration,
 }
 
-/// Runs so many cycles. None where this machine can't.
+/// Runs so many cycles; with `until`, none is begun after that instant. None where this machine can't.
 ///
 /// # Panics
 /// When the guest does not come up, or its daemon is gone.
 #[must_use]
-pub fn run(cycles: usize, seed: u64) -> Option<Report> {
+pub fn run(cycles: usize, seed: u64, until: Option<Instant>) -> Option<Report> {
     let mut bench = Bench::set(Kind::Ours, PATIENT)?;
     let mut rng = Rng::new(seed);
     let began = Instant::now();
-    let mut report =
-        Report { seed, cycles, troubles: BTreeMap::new(), lies: Vec::new(), samples: Vec::new(), took: Duration::ZERO };
+    let mut report = Report {
+        seed,
+        cycles: 0,
+        troubles: BTreeMap::new(),
+        lies: Vec::new(),
+        samples: Vec::new(),
+        took: Duration::ZERO,
+    };
     let daemon = bench.guest.daemon().pid();
-    let between_samples = (cycles / 50).max(5);
-    for cycle in 1..=cycles {
+    let between_samples = (cycles / 200).max(5);
+    for cycle in (1..=cycles).take_while(|_| until.is_none_or(|until| Instant::now() < until)) {
+        report.cycles = cycle;
         let trouble = Trouble::drawn(&mut rng);
         *report.troubles.entry(trouble.name()).or_default() += 1;
         if let Err(lie) = trouble.cycle(&mut bench, &mut rng) {
@@ -120,7 +127,7 @@ fn freeze(bench: &Bench) -> Result<(), String> {
         return Err("FREEZE was answered fail".to_owned());
     }
     let frozen = hv_vss_stories::Monotonic::from_ns(answered.at_ns);
-    std::thread::sleep(Duration::from_millis(5));
+    std::thread::sleep(Duration::from_millis(25));
     let now = hv_vss_stories::Monotonic::now();
     match bench.writers().find(|writer| writer.written_between(frozen, now).is_some()) {
         Some(writer) => Err(format!("{} was written to while everything was frozen", writer.disk)),

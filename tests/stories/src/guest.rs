@@ -56,7 +56,10 @@ impl Guest {
         let read = BufReader::new(stdout).read_line(&mut said);
         let host = Host::of(&stage.control());
         let writers = if stage.has_writers() {
-            Writers::start(stage.ground.disks().iter().map(|disk| (disk.name.as_str(), disk.on.as_path())))
+            Writers::start(
+                stage.ground.disks().iter().map(|disk| (disk.name.as_str(), disk.on.as_path())),
+                stage.pace_of_writers,
+            )
         } else {
             Writers::default()
         };

@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use crate::binaries::built;
 use crate::guest::Guest;
 use crate::process;
+use crate::writers::PACE;
 
 /// The driver's time limit in stories, unless they say otherwise. Far above what a freeze takes, far below anybody's patience.
 pub const LIMIT: Duration = Duration::from_secs(3);
@@ -29,6 +30,7 @@ pub struct Stage {
     more_configuration: String,
     exec_hook_settings: String,
     with_writers: bool,
+    pub(crate) pace_of_writers: Duration,
     flush: Option<PathBuf>,
     home: PathBuf,
 }
@@ -66,6 +68,7 @@ impl Stage {
             more_configuration: String::new(),
             exec_hook_settings: String::new(),
             with_writers: true,
+            pace_of_writers: PACE,
             flush: None,
             home,
         };
@@ -257,6 +260,14 @@ impl Stage {
     #[must_use]
     pub fn flushes_by(mut self, program: &Path) -> Self {
         self.flush = Some(program.to_owned());
+        self
+    }
+
+    /// Writers that write less often: where many guests stand side by side. What claims that they stand still looks for a fixed time, made for the
+    /// usual pace.
+    #[must_use]
+    pub fn slow_writers(mut self, pace: Duration) -> Self {
+        self.pace_of_writers = pace;
         self
     }
 

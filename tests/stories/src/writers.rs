@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hv_vss_platform::clock::Monotonic;
 
-/// Between two writes.
-const PACE: Duration = Duration::from_millis(2);
+/// Between two writes, unless a stage says otherwise.
+pub(crate) const PACE: Duration = Duration::from_millis(2);
 
 /// A write that was completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Writer {
 pub struct Writers(Vec<Writer>);
 
 impl Writer {
-    fn start(disk: &str, on: &Path) -> Self {
+    fn start(disk: &str, on: &Path, pace: Duration) -> Self {
         let path = on.join("written");
         let mut file = OpenOptions::new()
             .create(true)
@@ -57,7 +57,7 @@ impl Writer {
                 }
                 let written = Written { began, done: Monotonic::now() };
                 to.lock().unwrap_or_else(PoisonError::into_inner).push(written);
-                std::thread::sleep(PACE);
+                std::thread::sleep(pace);
             }
         });
         Self { disk: disk.to_owned(), record, stop, thread: Some(thread) }
@@ -99,9 +99,9 @@ impl Writer {
 }
 
 impl Writers {
-    /// Starts one on each of these disks.
-    pub fn start<'a>(disks: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Self {
-        Self(disks.into_iter().map(|(name, on)| Writer::start(name, on)).collect())
+    /// Starts one on each of these disks, with so long between two writes of each.
+    pub fn start<'a>(disks: impl IntoIterator<Item = (&'a str, &'a Path)>, pace: Duration) -> Self {
+        Self(disks.into_iter().map(|(name, on)| Writer::start(name, on, pace)).collect())
     }
 
     /// Each of them.

@@ -14,7 +14,7 @@ usage: hv-vss-faults all | share N | list | cell NAME... | soak CYCLES
     list       the names of all cells
     cell NAME  these cells
     soak CYCLES  one daemon, so many backups with scripted faults drawn by the seed
-Environment: HV_VSS_FAULTS_SEED, HV_VSS_FAULTS_GUESTS (side by side), HV_VSS_FAULTS_TABLE (a file for the table),\n  HV_VSS_FAULTS_MINUTES (no cell is begun after so many), HV_VSS_FAULTS_STRETCH (all limits so many times as long), HV_VSS_FAULTS_STORIES";
+Environment: HV_VSS_FAULTS_SEED, HV_VSS_FAULTS_GUESTS (side by side), HV_VSS_FAULTS_TABLE (a file for the table),\n  HV_VSS_FAULTS_MINUTES (nothing is begun after so many), HV_VSS_FAULTS_STRETCH (all limits so many times as long), HV_VSS_FAULTS_STORIES";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,8 +48,6 @@ fn main() -> ExitCode {
     let guests = std::env::var("HV_VSS_FAULTS_GUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     println!("{} cells, seed {seed}, {guests} guests side by side", cells.len());
     let began = Instant::now();
-    let minutes = std::env::var("HV_VSS_FAULTS_MINUTES").ok().and_then(|text| text.parse().ok());
-    let until = minutes.map(|minutes: u64| began + Duration::from_secs(60 * minutes));
     let told = |one: &campaign::Played| {
         let end = match &one.end {
             End::Good => "ok",
@@ -58,7 +56,7 @@ fn main() -> ExitCode {
         };
         println!("{:>7.1} s  {end:<8} {} ({:.1} s)", began.elapsed().as_secs_f64(), one.cell, one.took.as_secs_f64());
     };
-    let Some(played) = campaign::run(&cells, guests, until, told) else { return ExitCode::SUCCESS };
+    let Some(played) = campaign::run(&cells, guests, until(), told) else { return ExitCode::SUCCESS };
     let text = table::text(&played);
     match std::env::var_os("HV_VSS_FAULTS_TABLE") {
         None => println!("{text}"),
@@ -75,9 +73,15 @@ fn main() -> ExitCode {
 
 fn soak(cycles: usize, seed: u64) -> ExitCode {
     println!("a soak of {cycles} cycles, seed {seed}");
-    let Some(report) = soak::run(cycles, seed) else { return ExitCode::SUCCESS };
+    let Some(report) = soak::run(cycles, seed, until()) else { return ExitCode::SUCCESS };
     print!("{}", report.text());
     let violations = report.violations();
     violations.iter().for_each(|violation| println!("NOT FLAT OR NOT TRUE: {violation}"));
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// When nothing more is begun, if the environment says so.
+fn until() -> Option<Instant> {
+    let minutes: u64 = std::env::var("HV_VSS_FAULTS_MINUTES").ok()?.parse().ok()?;
+    Some(Instant::now() + Duration::from_secs(60 * minutes))
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Between two looks at something that can't be waited for.
-pub const PACE: Duration = Duration::from_millis(2);
+pub const PACE: Duration = Duration::from_millis(5);
 
 /// Waits until this holds. False: it did not within `patience`.
 pub fn comes_true(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {

@@ -59,20 +59,27 @@ impl Tally {
         Self { database, began: Instant::now(), backups: 0, copies: 0, freezing: Vec::new(), held: Vec::new() }
     }
 
-    /// A backup whose every copy was found good.
-    pub fn good(&mut self, backup: &Backup) {
+    /// A backup whose every copy was found good. Now and then it says how far it is, so that a run which is cut short has told something.
+    pub fn good(&mut self, backup: &Backup, load: &Load) {
         self.backups += 1;
         self.copies += backup.copies.len();
         self.freezing.push(backup.freezing);
         self.held.push(backup.held);
+        if self.backups.is_multiple_of(10) {
+            self.tell("so far", load);
+        }
     }
 
-    /// Prints it.
-    pub fn tell(mut self, load: &Load) {
+    /// Prints all of it.
+    pub fn ends(mut self, load: &Load) {
+        self.tell("in all", load);
+    }
+
+    fn tell(&mut self, when: &str, load: &Load) {
         self.freezing.sort_unstable();
         self.held.sort_unstable();
         println!(
-            "tally: {}: {} backups, {} copies, {} acknowledged writes, {} s; freeze median {} ms, longest {} ms; held median {} ms",
+            "tally {when}: {}: {} backups, {} copies, {} acknowledged writes, {} s; freeze median {} ms, longest {} ms; held median {} ms, longest {} ms",
             self.database,
             self.backups,
             self.copies,
@@ -81,6 +88,7 @@ impl Tally {
             middle(&self.freezing).as_millis(),
             self.freezing.last().copied().unwrap_or_default().as_millis(),
             middle(&self.held).as_millis(),
+            self.held.last().copied().unwrap_or_default().as_millis(),
         );
     }
 }

@@ -62,10 +62,10 @@ fn every_mariadb_started_from_a_backup_has_all_that_was_acknowledged_and_nothing
         let wrong = verdict(&guest, &mut backup.copies[0], &backup.spans, |_| ());
         assert_eq!(wrong, [""; 0], "backup {round}");
         assert!(!guest.stage().scratch("hook").exists(), "the hook tidies up");
-        tally.good(&backup);
+        tally.good(&backup, &load);
     }
     assert!(!guest.daemon().log().iter().any(|line| line.contains(" ERROR ")), "{:#?}", guest.daemon().log());
-    tally.tell(&load);
+    tally.ends(&load);
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn every_postgresql_started_from_a_backup_has_all_that_was_acknowledged_and_begi
         assert_eq!(immediate_checkpoints(&server.said()), checkpoints + 1, "the hook's checkpoint, and no other");
         let wrong = verdict(&guest, &mut backup.copies[0], &backup.spans, after, |_| ());
         assert_eq!(wrong, [""; 0], "backup {round}");
-        tally.good(&backup);
+        tally.good(&backup, &load);
     }
-    tally.tell(&load);
+    tally.ends(&load);
 }
 
 #[test]

@@ -58,10 +58,10 @@ fn every_backup_is_good(keeps: Keeps, database: &'static str, rounds: u64) {
         let mut backup = backup(&guest, &load, &["data"]);
         let wrong = verdict(&guest, &mut backup.copies[0], keeps, &backup.spans, |_| ());
         assert_eq!(wrong, [""; 0], "backup {round}");
-        tally.good(&backup);
+        tally.good(&backup, &load);
     }
     assert!(!guest.daemon().log().iter().any(|line| line.contains(" ERROR ")), "{:#?}", guest.daemon().log());
-    tally.tell(&load);
+    tally.ends(&load);
 }
 
 #[test]

@@ -260,11 +260,14 @@ impl ExecHook {
         let mut on_end = |ended: Ended| {
             let hook = &group[ended.job];
             match phase {
-                Phase::Freeze if matches!(ended.end, End::NeverRan(_)) => ledger.never_ran(hook),
+                Phase::Freeze if matches!(ended.end, End::NeverRan(_) | End::NotStarted) => ledger.never_ran(hook),
                 Phase::Freeze => {}
                 Phase::Thaw => ledger.settled(hook),
             }
-            let counts = phase == Phase::Freeze && settings.of(&hook.file).need == Need::Required;
+            // What was never started did not fail: it is a consequence.
+            let counts = phase == Phase::Freeze
+                && ended.end != End::NotStarted
+                && settings.of(&hook.file).need == Need::Required;
             let failure = failure(&hook.file, phase, limits[ended.job], &ended);
             tell(step, &hook.file, phase, &ended, failure.as_deref(), if counts { Level::Error } else { Level::Warn });
             if phase == Phase::Freeze && !ledger.owes(&hook.file) {
@@ -345,6 +348,7 @@ fn failure(file: &str, phase: Phase, limit: Duration, ended: &Ended) -> Option<S
         End::TooLong => format!("{file} {phase} did not end within {limit:.1?} and was killed"),
         End::GivenUp => format!("{file} {phase} was killed after {took:.1?}, since the freeze was given up"),
         End::NeverRan(why) => return Some(format!("{file} {phase} did not run: {why}")),
+        End::NotStarted => return Some(format!("{file} {phase} was not started, since the freeze was given up")),
     };
     if ended.killed > 1 {
         text.push_str(&format!(" with {} processes it had started", ended.killed - 1));

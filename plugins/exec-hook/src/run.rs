@@ -20,6 +20,9 @@ use crate::spawn::{self, Program, Started};
 const ASKING: Duration = Duration::from_millis(20);
 /// How long a killed script may take to be gone. One that waits for a disk can't be killed; the cycle goes on without it.
 const DYING: Duration = Duration::from_millis(100);
+/// How many run at once; more than these wait for the end of others. Each needs three descriptors here, of which a plugin host has 256, and what one
+/// leaves in the background keeps one of them.
+const AT_ONCE: usize = 48;
 /// Bytes read from one pipe before the others have their turn.
 const GULP: usize = 64 << 10;
 
@@ -49,6 +52,8 @@ pub(crate) enum End {
     GivenUp,
     /// It never ran; why.
     NeverRan(String),
+    /// The group was given up before its turn came.
+    NotStarted,
 }
 
 /// A script that has ended.
@@ -120,21 +125,27 @@ pub(crate) fn group(
             return;
         }
     };
+    let mut waiting = jobs.into_iter().enumerate();
     let mut running = Vec::new();
     let mut given_up = false;
-    for (at, job) in jobs.into_iter().enumerate() {
-        if given_up {
-            ended(never_ran(at, "another script failed before it was started".to_owned()));
-            continue;
+    loop {
+        while running.len() < AT_ONCE
+            && let Some((at, job)) = waiting.next()
+        {
+            if given_up {
+                ended(Ended { end: End::NotStarted, ..never_ran(at, String::new()) });
+                continue;
+            }
+            let started =
+                job.and_then(|job| spawn::spawn(&job.program).map_err(|error| error.to_string()).map(|it| (job, it)));
+            match started {
+                Ok((job, started)) => running.push(Running::new(at, job, started, rules.until)),
+                Err(why) => given_up |= ended(never_ran(at, why)) == Then::GiveUp,
+            }
         }
-        let started =
-            job.and_then(|job| spawn::spawn(&job.program).map_err(|error| error.to_string()).map(|it| (job, it)));
-        match started {
-            Ok((job, started)) => running.push(Running::new(at, job, started, rules.until)),
-            Err(why) => given_up |= ended(never_ran(at, why)) == Then::GiveUp,
+        if running.is_empty() {
+            return;
         }
-    }
-    while !running.is_empty() {
         given_up = given_up || (rules.given_up)();
         let now = Instant::now();
         for script in &mut running {

@@ -29,6 +29,20 @@ fn lower_numbers_freeze_first_and_higher_ones_thaw_first() {
 }
 
 #[test]
+fn more_scripts_of_one_number_than_a_process_has_descriptors_for_all_run() {
+    let Some(mut stage) = Stage::new() else { return };
+    let names: Vec<String> = (100..220).map(|number| format!("50-{number}.pre-freeze")).collect();
+    for name in &names {
+        stage.hook(name, "");
+    }
+    stage.open();
+    assert_eq!(stage.freeze(), done());
+    let mut ran = stage.log();
+    ran.sort();
+    assert_eq!(ran, names.iter().map(|name| format!("{name} freeze")).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_second_thaw_runs_nothing_again() {
     let Some(mut stage) = Stage::new() else { return };
     stage.hook("10-db", "");

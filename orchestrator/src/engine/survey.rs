@@ -108,6 +108,9 @@ impl Survey {
         let mut judging = Judging::begin(mounts, &self.exemptions);
         for plugin in self.plugins.iter().filter(|plugin| plugin.about.filesystem) {
             let mounts = judging.undecided();
+            if mounts.is_empty() {
+                break;
+            }
             let answer = self.call(plugin, Call::Claim { step: self.step(), mounts }).answer().await;
             let said = plugin.verdict(answer).and_then(|claims| judging.said(plugin.host, &plugin.name, claims));
             reasons.extend(said.err());

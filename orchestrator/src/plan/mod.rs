@@ -6,7 +6,9 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use hv_vss_platform::mounts::Mount;
+use std::collections::HashSet;
+
+use hv_vss_platform::mounts::{FsId, Mount};
 use hv_vss_wire::Claim;
 
 use crate::cycle::{Holder, HostId, Kind, Shape};
@@ -217,8 +219,8 @@ impl Plan {
     /// # Errors
     /// A sentence that names the first writable mount which the plan did not know as such: it is in the backup, and was not frozen.
     pub fn compare(&self, now: &[Mount]) -> Result<(), String> {
-        for mount in now.iter().filter(|mount| !mount.read_only) {
-            let frozen = self.filesystems.iter().any(|step| step.mount.fsid == mount.fsid);
+        let frozen: HashSet<FsId> = self.filesystems.iter().map(|step| step.mount.fsid).collect();
+        for mount in now.iter().filter(|mount| !mount.read_only && !frozen.contains(&mount.fsid)) {
             let known = self.judged.iter().any(|judged| {
                 let same = judged.mount.fsid == mount.fsid
                     && judged.mount.on == mount.on
@@ -226,7 +228,7 @@ impl Plan {
                 let turned_writable = judged.mount.read_only && !judged.exempt();
                 same && !turned_writable
             });
-            if !frozen && !known {
+            if !known {
                 return Err(format!(
                     "{} ({}) was mounted, or became writable, while the others were being frozen; the next try will include it",
                     mount.on, mount.fstype

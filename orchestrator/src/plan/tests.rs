@@ -1,7 +1,5 @@
 //! Plans, told by mount tables.
 
-use hv_vss_platform::mounts::FsId;
-
 use super::*;
 
 const UFS: HostId = HostId(0);

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use hv_vss_platform::clock::Monotonic;
-use hv_vss_wire::{Answer, Call, Event, Frames, Level, Request, encode};
+use hv_vss_wire::{Answer, Call, Event, FrameError, Frames, Level, Request, encode};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -110,9 +110,16 @@ impl Link {
     /// Takes whole messages out of the bytes; a cancellation takes effect at once, everything else waits its turn.
     fn sort(&mut self) {
         loop {
-            match self.frames.next::<serde_json::Value>() {
+            // By its parts only if it is none that we know: most messages are, and some are long.
+            let next = match self.frames.next::<Request>() {
+                Err(FrameError::Garbage(_)) => {
+                    self.frames.next::<serde_json::Value>().map(|value| value.map(understand))
+                }
+                known => known.map(|request| request.map(|request| Ok(Incoming::Request(request)))),
+            };
+            match next {
                 Ok(None) => return,
-                Ok(Some(value)) => match understand(value) {
+                Ok(Some(understood)) => match understood {
                     Ok(Incoming::Request(Request { call: Call::Cancel { call_id }, .. })) => {
                         // Only the latest few matter: calls come one at a time.
                         if self.given_up.len() == 16 {

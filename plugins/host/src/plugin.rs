@@ -311,7 +311,7 @@ impl Reason {
 
     /// What was written, and whether more was written than there was room for.
     fn collect(&mut self) -> (Option<String>, Option<&'static str>) {
-        let damage = self.bytes[ROOM..].iter().any(|byte| *byte != UNTOUCHED);
+        let damage = self.bytes[ROOM..] != [UNTOUCHED; STRIP];
         let text = self.bytes[..ROOM].split(|byte| *byte == 0).next().unwrap_or_default();
         let text = one_line(&String::from_utf8_lossy(text));
         ((!text.is_empty()).then_some(text), damage.then_some("it wrote past the end of its reason buffer"))

@@ -17,10 +17,10 @@ const PATH: usize = offset_of!(kinfo_file, kf_path);
 const _: () = assert!(size_of::<kinfo_file>() == 1392, "sys/user.h: KINFO_FILE_SIZE");
 const _: () = assert!(PATH == 1392 - 1024 && VNODE_TYPE == 32);
 
-pub(super) fn disk_files() -> Result<Vec<(RawFd, String)>> {
+pub(super) fn disk_files(known: &[RawFd]) -> Result<Vec<(RawFd, String)>> {
     let list = bytes(&[CTL_KERN, KERN_PROC, KERN_PROC_FILEDESC, getpid().as_raw()])
         .map_err(|cause| OsError::new("list this process's descriptors (sysctl kern.proc.filedesc)", cause))?;
-    let mut files: Vec<_> = records(&list).filter_map(disk_file).collect();
+    let mut files: Vec<_> = records(&list).filter_map(disk_file).filter(|(fd, _)| !known.contains(fd)).collect();
     files.sort_unstable();
     Ok(files)
 }

@@ -10,13 +10,16 @@ use nix::sys::statfs::{FUSE_SUPER_MAGIC, PROC_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
 use crate::{OsError, Result};
 
-pub(super) fn disk_files() -> Result<Vec<(RawFd, String)>> {
+pub(super) fn disk_files(known: &[RawFd]) -> Result<Vec<(RawFd, String)>> {
     const LIST: &str = "/proc/self/fd";
     let cannot = |cause| OsError::new(format!("list this process's descriptors in {LIST}"), cause);
     let mut files = Vec::new();
     for entry in fs::read_dir(LIST).map_err(cannot)? {
         let link = entry.map_err(cannot)?.path();
         let Some(fd) = link.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
+        if known.contains(&fd) {
+            continue;
+        }
         let kind = match fs::metadata(&link) {
             Ok(metadata) => metadata.file_type(),
             // Closed since it was listed: the list's own descriptor, or another thread's.

@@ -23,7 +23,15 @@ mod system;
 /// # Errors
 /// When the kernel doesn't tell; then nothing may be suspended, since nobody knows whether this process's death would let go.
 pub fn disk_files() -> Result<Vec<(RawFd, String)>> {
-    system::disk_files()
+    disk_files_except(&[])
+}
+
+/// The same, without a look at these, which the caller knows to be device nodes: who holds many of them need not have each of them judged each time.
+///
+/// # Errors
+/// As [`disk_files`].
+pub fn disk_files_except(known: &[RawFd]) -> Result<Vec<(RawFd, String)>> {
+    system::disk_files(known)
 }
 
 /// Closes every descriptor from `first` on.
@@ -70,6 +78,14 @@ mod tests {
         assert_eq!(name, std::env::current_exe().unwrap().display().to_string());
         let directory = std::env::current_exe().unwrap();
         assert!(listed(File::open(directory.parent().unwrap()).unwrap()).is_some());
+    }
+
+    #[test]
+    fn what_the_caller_knows_is_left_out_and_nothing_else() {
+        let (known, other) = (program(), program());
+        let files = disk_files_except(&[known.as_raw_fd()]).unwrap();
+        let listed = |file: &File| files.iter().any(|(number, _)| *number == file.as_raw_fd());
+        assert_eq!((listed(&known), listed(&other)), (false, true));
     }
 
     #[test]

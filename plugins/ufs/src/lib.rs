@@ -7,7 +7,7 @@
 mod fitness;
 mod verdict;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use hv_vss_platform::mounts::FsId;
@@ -43,7 +43,7 @@ impl Plugin for Ufs {
     }
 
     fn check(&mut self, _step: &Step<'_>) -> Result<(), Failure> {
-        fitness::to_suspend()?;
+        self.is_fit()?;
         // Opened, and closed again at once: it holds nothing.
         match ufssuspend::open(&self.device) {
             Ok(_) => Ok(()),
@@ -65,7 +65,7 @@ impl Plugin for Ufs {
         if let Claim::Veto(why) = verdict::on(&mount) {
             return Err(Failure::Refused(why));
         }
-        fitness::to_suspend()?;
+        self.is_fit()?;
         let cannot =
             |error: hv_vss_platform::OsError| Failure::Refused(format!("{} can't be frozen: {error}", mount.on));
         let descriptor = ufssuspend::open(&self.device).map_err(cannot)?;
@@ -88,6 +88,13 @@ impl Plugin for Ufs {
             step.lost(&format!("{} was not suspended any more: {error}", suspension.on));
         }
         Ok(())
+    }
+}
+
+impl Ufs {
+    fn is_fit(&self) -> Result<(), Failure> {
+        let holding: Vec<RawFd> = self.held.iter().map(|held| held.descriptor.as_raw_fd()).collect();
+        fitness::to_suspend(&holding)
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn may_suspend(pid: u32, on: &Path, nodes: &Path) -> Result<(), Strin
         return Err(format!("it has {threads} threads"));
     }
     let filesystem = device_of(on)?;
-    let nodes = device_of(nodes)?;
+    let nodes = (nodes, device_of(nodes)?);
     let descriptors =
         fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| format!("can't see its descriptors: {error}"))?;
     for descriptor in descriptors.flatten() {
@@ -33,13 +33,17 @@ fn device_of(path: &Path) -> Result<u64, String> {
     fs::metadata(path).map(|about| about.dev()).map_err(|error| format!("can't look at {}: {error}", path.display()))
 }
 
-fn judge(pid: u32, fd: &str, filesystem: u64, nodes: u64) -> Result<(), String> {
+fn judge(pid: u32, fd: &str, filesystem: u64, nodes: (&Path, u64)) -> Result<(), String> {
     let link = format!("/proc/{pid}/fd/{fd}");
+    let target = fs::read_link(&link).unwrap_or_default();
+    // By name first: a holder of many has many of these, and each look at one is a question to ourselves. In another root it has another name.
+    if target.starts_with(nodes.0) {
+        return Ok(());
+    }
     // Closed since it was listed: the caller sits in its ioctl, so only a descriptor of no concern can go.
     let Ok(about) = fs::metadata(&link) else { return Ok(()) };
-    let target = fs::read_link(&link).unwrap_or_default();
     let kind = about.file_type();
-    if kind.is_socket() || kind.is_fifo() || kind.is_char_device() || about.dev() == nodes {
+    if kind.is_socket() || kind.is_fifo() || kind.is_char_device() || about.dev() == nodes.1 {
         return Ok(());
     }
     if about.dev() == filesystem && is_writable(pid, fd) {

@@ -8,9 +8,10 @@ mod freezer;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fuser::{ReplyEmpty, ReplyIoctl};
@@ -97,8 +98,13 @@ struct Held {
     frozen: Frozen,
 }
 
+/// Inode, time of change, length.
+type Version = (u64, i64, i64, u64);
+
 pub(crate) struct Suspender {
     table: PathBuf,
+    /// The table as it was last read, and which version of the file that was.
+    known: Mutex<Option<(Version, Arc<Vec<Mount>>)>>,
     nodes: PathBuf,
     held: Mutex<BTreeMap<u64, Held>>,
     refusals: Mutex<Vec<String>>,
@@ -112,6 +118,7 @@ impl Suspender {
     pub(crate) fn new(table: &Path, nodes: &Path) -> Self {
         Self {
             table: table.to_owned(),
+            known: Mutex::default(),
             nodes: nodes.to_owned(),
             held: Mutex::default(),
             refusals: Mutex::default(),
@@ -275,7 +282,23 @@ impl Suspender {
         }
     }
 
-    fn mounts(&self) -> Result<Vec<Mount>, String> {
+    /// Read anew only when the file is another one: it is replaced, never changed.
+    fn mounts(&self) -> Result<Arc<Vec<Mount>>, String> {
+        let about =
+            fs::metadata(&self.table).map_err(|error| format!("can't look at {}: {error}", self.table.display()))?;
+        let version = (about.ino(), about.mtime(), about.mtime_nsec(), about.len());
+        let mut known = locked(&self.known);
+        match &*known {
+            Some((of, mounts)) if *of == version => Ok(Arc::clone(mounts)),
+            _ => {
+                let mounts = Arc::new(self.read_mounts()?);
+                *known = Some((version, Arc::clone(&mounts)));
+                Ok(mounts)
+            }
+        }
+    }
+
+    fn read_mounts(&self) -> Result<Vec<Mount>, String> {
         let table = self.table.display();
         let text = fs::read_to_string(&self.table).map_err(|error| format!("can't read {table}: {error}"))?;
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));

@@ -174,7 +174,7 @@ impl Default for Time {
             reserve: Span::seconds(1),
             max_frozen: Span::seconds(60),
             thaw_answer_after: Span::seconds(2),
-            last_flush: Span::seconds(3),
+            last_flush: Span::seconds(7),
             thaw_limit: Span::seconds(60),
         }
     }

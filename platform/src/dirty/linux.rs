@@ -1,5 +1,10 @@
 //! Linux: `Dirty` and `Writeback` of /proc/meminfo.
 
+/// Kilobytes.
+pub(super) const LITTLE: u64 = 1024;
+/// A page is counted from the first store through a mapping on.
+pub(super) const COUNTS_MAPPINGS: bool = true;
+
 pub(super) fn buffers() -> Option<u64> {
     sum(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }

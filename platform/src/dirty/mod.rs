@@ -11,6 +11,16 @@ pub fn buffers() -> Option<u64> {
     system::buffers()
 }
 
+/// Whether so little is dirty that whoever suspends a filesystem writes it out sooner than a flush before would: what any disk takes within some
+/// milliseconds. False where the kernel doesn't tell.
+#[must_use]
+pub fn is_little() -> bool {
+    buffers().is_some_and(|left| left <= system::LITTLE)
+}
+
+/// Whether [`buffers`] counts what was written through shared mappings as well.
+pub(crate) const COUNTS_MAPPINGS: bool = system::COUNTS_MAPPINGS;
+
 #[cfg(test)]
 mod tests {
     #[test]

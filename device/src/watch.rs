@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use hv_vss_platform::OsError;
+use hv_vss_platform::{OsError, priority};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -46,7 +46,12 @@ impl Device {
         let (stopped, stop) = std::io::pipe().map_err(cannot)?;
         let device = Arc::clone(&self);
         let thread = thread::Builder::new().name("vss-wait".into()).stack_size(STACK);
-        let thread = thread.spawn(move || wait(&device, &stopped, receive)).map_err(cannot)?;
+        let waiting = move || {
+            // As the daemon itself does, who says it should that fail.
+            let _ = priority::highest();
+            wait(&device, &stopped, receive);
+        };
+        let thread = thread.spawn(waiting).map_err(cannot)?;
         Ok(Watcher { stop: Some(stop), thread: Some(thread) })
     }
 }

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod memory;
 pub mod mounts;
 pub mod peer;
+pub mod priority;
 pub mod process;
 pub mod reaper;
 #[cfg(target_os = "freebsd")]

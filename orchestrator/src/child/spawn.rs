@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::rc::Rc;
 
 use hv_vss_platform::clock::Clock;
-use hv_vss_platform::descriptors;
+use hv_vss_platform::{descriptors, priority};
 use hv_vss_wire::HOST_SOCKET_FD;
 use nix::libc;
 use tokio::net::UnixStream;
@@ -89,8 +89,13 @@ fn start_process(launch: &Launch) -> io::Result<(Process, StdStream)> {
         .env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin")
         .current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // SAFETY: between fork and exec only async-signal-safe calls are made: dup2 and fcntl through `put_socket_in_place`.
-    unsafe { command.pre_exec(move || put_socket_in_place(number)) };
+    let prepare = move || {
+        // The daemon goes before all others. Whether a plugin does its host decides, and it is no reason not to start.
+        let _ = priority::usual();
+        put_socket_in_place(number)
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are made: setpriority, and dup2 through `put_socket_in_place`.
+    unsafe { command.pre_exec(prepare) };
     let child = command.spawn()?;
     drop(theirs);
     Ok((Process::Real(child), ours))

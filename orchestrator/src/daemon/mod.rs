@@ -12,7 +12,7 @@ use std::{fmt, io};
 
 use hv_vss_device::{Device, DeviceError, Driver};
 use hv_vss_platform::clock::Clock;
-use hv_vss_platform::{memory, title};
+use hv_vss_platform::{memory, priority, title};
 use hv_vss_trust::{Distrust, Holder, place};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -187,6 +187,10 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
             // What is not in memory by now may lie on a filesystem that we are about to freeze.
             if let Err(error) = memory::lock_all() {
                 tracing::warn!("{error}; a page that has to come back from a frozen disk could stop this daemon");
+            }
+            // Not sooner: the plugins' processes have been started, and are what any other is unless they suspend filesystems.
+            if let Err(error) = priority::highest() {
+                tracing::warn!("{error}; on a busy machine a freeze takes longer");
             }
             tracing::info!("ready: {driver} at {with}");
         })

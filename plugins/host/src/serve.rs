@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hv_vss_platform::clock::Monotonic;
-use hv_vss_platform::{descriptors, memory, threads};
+use hv_vss_platform::{descriptors, memory, priority, threads};
 use hv_vss_wire::{Answer, Call, Event, Level, Outcome, Request, Role, Step, WIRE_VERSION};
 
 use crate::callbacks::Patience;
@@ -131,6 +131,9 @@ impl Service {
         let about = self.plugin.about();
         if about.filesystem && !about.holds_survive_exit {
             fit_to_suspend()?;
+            if let Err(error) = priority::highest() {
+                self.link.borrow_mut().log(Level::Warn, &format!("{error}; on a busy machine a freeze takes longer"));
+            }
             if let Err(error) = memory::lock_all() {
                 let text = format!("{error}; under memory pressure this process could wait for a frozen disk");
                 self.link.borrow_mut().log(Level::Warn, &text);

@@ -113,6 +113,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(setup: Setup) -> Result<(), String> {
+    // It plays a kernel, which does not wait for its turn among processes. Fails for who is not root, and who is not can't mount the nodes either.
+    let _ = hv_vss_platform::priority::highest();
     let ends = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     // Before the first thread, so that they all inherit it and only `wait` below takes the signal.
     ends.thread_block().map_err(|errno| format!("can't block the signals that end me: {errno}"))?;

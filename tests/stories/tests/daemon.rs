@@ -148,3 +148,33 @@ our_driver! {
         guest.runs();
     }
 }
+
+/// A process's nice value, as the kernel tells it.
+#[track_caller]
+fn nice(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // "pid (name) state ...": the 19th field, and the name may hold anything.
+    let value = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(16));
+    value.and_then(|value| value.parse().ok()).expect("it has one")
+}
+
+our_driver! {
+    fn on_a_busy_machine_the_daemon_and_who_suspends_filesystems_go_first_and_scripts_do_not(stage: Stage) {
+        let file = stage.scratch("nice");
+        let guest = stage.disk("data").hook("10-app", &format!("nice > {}", file.display())).start();
+        assert_eq!([nice(guest.daemon().pid()), nice(guest.plugin_host("ufs.so"))], [-20, -20]);
+        let script = |guest: &Guest| {
+            guest.host_may(Freeze);
+            guest.host_may(Thaw);
+            assert_eq!(nice(guest.plugin_host("exec_hook.so")), 0);
+            fs::read_to_string(&file).expect("the script ran").trim().to_owned()
+        };
+        assert_eq!(script(&guest), "0");
+
+        // Started by a daemon that goes first, it does so no more than before.
+        let old = guest.plugin_host_gets("exec_hook.so", Signal::SIGKILL);
+        guest.process_is_gone(old);
+        guest.comes_to_allow_backups();
+        assert_eq!(script(&guest), "0");
+    }
+}

@@ -4,6 +4,8 @@
 #	make demo		one whole backup, shown step by step (root, Linux, /dev/fuse)
 #	make playground		the demo's guest, left to you with a shell
 #	make test		every test
+#	make bench		what a guest pays for a backup, beside other tools (docs/performance.md)
+#	make bench-check	is any of it worse than in the last committed run?
 #	make soak		the long forms: every cell of the fault matrix, 10,000 backups with faults, the
 #				frozen root for an hour, 100 backups of each database
 #	make lint		formatting, clippy and rustdoc, as CI demands them
@@ -16,7 +18,7 @@ CARGO?=		cargo
 
 all:
 	@! WITHOUT_HYPERV="$(WITHOUT_HYPERV)" ARCH="$(ARCH)" packaging/install may-build || \
-	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults
+	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults --exclude hv-vss-bench
 
 demo:
 	$(CARGO) build --locked --workspace
@@ -28,6 +30,14 @@ playground:
 
 test:
 	scripts/test
+
+bench:
+	$(CARGO) build --release --locked --workspace
+	$${CARGO_TARGET_DIR:-target}/release/hv-vss-bench run
+
+bench-check:
+	$(CARGO) build --release --locked --workspace
+	$${CARGO_TARGET_DIR:-target}/release/hv-vss-bench check
 
 soak:
 	scripts/soak
@@ -52,4 +62,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo playground test soak lint deny freebsd freebsd-test-kit clean
+.PHONY: all demo playground test bench bench-check soak lint deny freebsd freebsd-test-kit clean

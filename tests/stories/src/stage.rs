@@ -27,12 +27,22 @@ pub struct Stage {
     pub(crate) table: Vec<Mount>,
     limit: Duration,
     times: Vec<(&'static str, &'static str)>,
+    scale: Scale,
     more_configuration: String,
     exec_hook_settings: String,
     with_writers: bool,
     pub(crate) pace_of_writers: Duration,
     flush: Option<PathBuf>,
     home: PathBuf,
+}
+
+/// Which times the daemon keeps where the story says nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scale {
+    /// Scaled down, for nobody waits long for a test.
+    Story,
+    /// What a user has without a word in the configuration.
+    Real,
 }
 
 /// A line of the mount table that stands for itself, with no real filesystem behind it.
@@ -65,6 +75,7 @@ impl Stage {
             table: Vec::new(),
             limit: LIMIT,
             times: Vec::new(),
+            scale: Scale::Story,
             more_configuration: String::new(),
             exec_hook_settings: String::new(),
             with_writers: true,
@@ -120,6 +131,13 @@ impl Stage {
         let image = self.disk_named(holder).on.join(name).with_extension("img");
         let on = self.ground.directory().join(name);
         self.disk_at(name, &image, &on)
+    }
+
+    /// A disk on this very image file, wherever that lies.
+    #[must_use]
+    pub fn disk_on_the_image(self, name: &str, image: &Path) -> Self {
+        let on = self.ground.directory().join(name);
+        self.disk_at(name, image, &on)
     }
 
     fn disk_at(mut self, name: &str, image: &Path, on: &Path) -> Self {
@@ -214,6 +232,13 @@ impl Stage {
     pub fn time(mut self, key: &'static str, span: &'static str) -> Self {
         self.times.retain(|(name, _)| *name != key);
         self.times.push((key, span));
+        self
+    }
+
+    /// The daemon keeps the times that a user has, not those scaled down for stories.
+    #[must_use]
+    pub fn with_real_times(mut self) -> Self {
+        self.scale = Scale::Real;
         self
     }
 
@@ -353,7 +378,7 @@ impl Stage {
         let home = self.home.display();
         let mut times =
             vec![("reserve", "400ms"), ("max_frozen", "4s"), ("thaw_answer_after", "600ms"), ("last_flush", "300ms")];
-        times.retain(|(key, _)| !self.times.iter().any(|(changed, _)| changed == key));
+        times.retain(|(key, _)| self.scale == Scale::Story && !self.times.iter().any(|(changed, _)| changed == key));
         let mut put = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all");
         put(format_args!("[device]\nnode = \"{}\"", self.dev().join("hv_fsvss_dev").display()));
         put(format_args!("mount_table = \"{}\"", self.mounts().display()));

@@ -13,16 +13,27 @@ fn socket(guest: &Guest) -> std::path::PathBuf {
     guest.stage().home().join("run/hv_vss.sock")
 }
 
+/// How often an operator asks again who was not answered within vssctl's own patience. Once is enough, but for a machine on which many others
+/// are at work: the crowd's fifty threads are nearer to a processor there than the daemon's one.
+const TRIES: u32 = 4;
+
 /// What `vssctl status` says of the daemon's state.
 #[track_caller]
 fn an_operator_hears(guest: &Guest, state: &str) {
-    let mut vssctl = Command::new(guest.stage().daemon_program().with_file_name("vssctl"));
-    let output =
-        vssctl.arg("--socket").arg(socket(guest)).args(["--json", "status"]).output().expect("vssctl is built");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complained = String::from_utf8_lossy(&output.stderr);
+    let ask = || {
+        let mut vssctl = Command::new(guest.stage().daemon_program().with_file_name("vssctl"));
+        let output = vssctl.arg("--socket").arg(socket(guest)).args(["--json", "status"]).output();
+        String::from_utf8_lossy(&output.expect("vssctl is built").stdout).into_owned()
+    };
+    let mut said = ask();
+    for _ in 1..TRIES {
+        if said.contains("\"state\"") {
+            break;
+        }
+        said = ask();
+    }
     let squeezed: String = said.split_whitespace().collect();
-    assert!(squeezed.contains(&format!("\"state\":\"{state}\"")), "expected {state}: {said}{complained}");
+    assert!(squeezed.contains(&format!("\"state\":\"{state}\"")), "expected {state}: {said}");
 }
 
 /// The host asks and hears success within the limit that its driver keeps; after that the driver would have answered in the daemon's place.
@@ -35,7 +46,7 @@ fn in_its_time(guest: &Guest, operation: Operation) {
 #[track_caller]
 fn a_crowd_delays_nothing(stage: Stage, manners: Manners) {
     // A THAW's promise as it is by default: the crowd itself takes processors away from the processes that release.
-    let guest = stage.disk("data").hook("50-app", "").time("thaw_answer_after", "2s").start();
+    let guest = stage.disk("data").hook("50-app", "").time("thaw_answer_after", "2s").time("max_frozen", "30s").start();
     let crowd = Crowd::comes(MANY, manners, &socket(&guest));
     an_operator_hears(&guest, "idle");
     in_its_time(&guest, Check);

@@ -24,7 +24,7 @@ use crate::engine::Event;
 /// Clients at once; for one more somebody is sent away, see [`has_room`].
 const MAX_CLIENTS: usize = 32;
 /// Connections that are taken before this thread has a rest.
-const KNOCKS: u32 = 16;
+const KNOCKS: u32 = 256;
 /// How long a client may take to ask, and to take its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a question may be; the longest of ours is some hundred bytes.

@@ -8,16 +8,14 @@ use crate::dirty;
 /// Long enough for the disk to have finished something since the last look, short beside the slice of time a flush gets.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// Whether a flush is worth its process: not if the kernel counts all that is dirty, and that is little. Never waits.
-#[must_use]
-pub fn is_needed() -> bool {
-    !(dirty::COUNTS_MAPPINGS && dirty::is_little())
-}
-
-/// Flushes all filesystems, and returns when little is left, or the count of dirty buffers has stopped falling. Linux's sync(2) waits for the
+/// Flushes all filesystems, and returns when little is left, or the count of dirty buffers has stopped falling. Does nothing where the kernel counts
+/// all that is dirty, and that is little: even a sync(2) with nothing to write makes each disk flush its cache. Linux's sync(2) waits for the
 /// writes, FreeBSD's only starts them (facts of sys/kern/vfs_syscalls.c: MNT_NOWAIT for each mount): hence the repetition. It has no limit of its
 /// own, since a sync can't be interrupted: it belongs into a process that may be left behind.
 pub fn everything() {
+    if dirty::COUNTS_MAPPINGS && dirty::is_little() {
+        return;
+    }
     nix::unistd::sync();
     let mut left = dirty::buffers();
     while let Some(before) = left.filter(|_| !dirty::is_little()) {

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 
-use hv_vss_platform::flush;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
@@ -81,18 +80,17 @@ impl Player {
 }
 
 impl Process {
-    /// Starts the program that flushes; none: so little is dirty that it isn't worth a process.
-    pub(crate) fn flush(programs: &Programs, program: &Path) -> io::Result<Option<Self>> {
+    /// Starts the program that flushes.
+    pub(crate) fn flush(programs: &Programs, program: &Path) -> io::Result<Self> {
         match programs {
-            Programs::Processes if !flush::is_needed() => Ok(None),
             Programs::Processes => {
                 // Judged each time, and used by the path that was judged.
                 let trusted = hv_vss_trust::regular_file(program, Some(Path::new("/"))).map_err(io::Error::other)?;
                 let mut command = Command::new(trusted);
                 command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                command.spawn().map(|child| Some(Self::Real(child)))
+                command.spawn().map(Self::Real)
             }
-            Programs::Played(played) => (played.flush)().map(|process| Some(Self::Played(process))),
+            Programs::Played(played) => (played.flush)().map(Self::Played),
         }
     }
 

@@ -54,11 +54,10 @@ impl Engine {
         });
     }
 
-    /// None: nothing is worth a flush, or there can't be one.
     fn start_flush(&self) -> Option<Process> {
         let program = &self.config.paths.flush;
         match Process::flush(&self.programs, program) {
-            Ok(child) => child,
+            Ok(child) => Some(child),
             Err(error) => {
                 tracing::warn!(
                     "can't start {}, so the freeze itself has to write what is dirty: {error}",

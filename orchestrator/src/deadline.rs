@@ -58,6 +58,8 @@ pub struct Budget {
     pub read: Monotonic,
     /// When its answer must go out.
     pub answer: Deadline,
+    /// When the driver answers in our place, as far as we can know: from then on the host has heard a failure.
+    pub driver: Deadline,
     /// When everything held on its behalf lets go by itself: no host may keep a freeze longer.
     pub expiry: Monotonic,
 }
@@ -69,6 +71,7 @@ impl Limits {
         Budget {
             read,
             answer: Deadline::after(read, left.saturating_sub(self.reserve)),
+            driver: Deadline::after(read, left),
             expiry: read + self.limit + self.max_frozen,
         }
     }
@@ -107,6 +110,7 @@ mod tests {
     fn work_stops_a_reserve_before_the_drivers_limit_and_the_expiry_covers_limit_and_hold() {
         let budget = LIMITS.budget(at(100), Duration::from_secs(12));
         assert_eq!(budget.answer, Deadline(at(111)));
+        assert_eq!(budget.driver, Deadline(at(112)));
         assert_eq!(budget.expiry, at(175));
     }
 

@@ -85,8 +85,8 @@ pub enum Input {
     Overdue(HolderId),
     /// A timer has fired.
     TimeUp(Timer),
-    /// The driver refused this answer as too late: the host has heard a failure.
-    AnswerLate(RequestId),
+    /// The success that this was answered with came too late: the host has heard a failure.
+    AnswerLate(RequestId, Operation),
     /// An operator wants everything let go now (SIGUSR1, `vssctl thaw`).
     OperatorThaw,
     /// An operator wants a cycle without a host.
@@ -344,7 +344,7 @@ impl Cycle {
             Input::HostLost(host) => self.host_lost(host, &mut actions),
             Input::Overdue(holder) => self.overdue(holder, &mut actions),
             Input::TimeUp(timer) => self.time_up(timer, &mut actions),
-            Input::AnswerLate(request) => self.answer_late(request, &mut actions),
+            Input::AnswerLate(request, operation) => self.answer_late(request, operation, &mut actions),
             Input::OperatorThaw => self.operator_thaw(&mut actions),
             Input::Rehearse => self.rehearse(&mut actions),
             Input::Stop => self.stop(&mut actions),

@@ -152,12 +152,16 @@ impl Cycle {
         }
     }
 
-    /// Only the driver of ours tells us this. The host has heard a failure, so the freeze is over, and its THAW will find nothing wrong.
-    pub(super) fn answer_late(&mut self, request: RequestId, actions: &mut Actions) {
-        let State::Frozen(frozen) = &self.state else { return };
-        if frozen.asker == Asker::Host(request) {
-            self.lose(Outcome::Aborted, Why::TooLate, actions);
-            self.memory = Memory::Clean;
+    /// The host has heard a failure. So a freeze is over, and its THAW will find nothing wrong; a backup whose THAW is late has failed, and no
+    /// later THAW makes it good.
+    pub(super) fn answer_late(&mut self, request: RequestId, operation: Operation, actions: &mut Actions) {
+        match (&self.state, operation) {
+            (State::Frozen(frozen), Operation::Freeze) if frozen.asker == Asker::Host(request) => {
+                self.lose(Outcome::Aborted, Why::TooLate, actions);
+                self.memory = Memory::Clean;
+            }
+            (State::Idle | State::Releasing(_), Operation::Thaw) => self.memory = Memory::Lost(Why::TooLate),
+            _ => {}
         }
     }
 

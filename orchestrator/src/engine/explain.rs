@@ -50,7 +50,7 @@ impl Words<'_> {
             Why::Expired => "the host did not thaw in time, so everything was let go (max_frozen); this backup is not consistent".to_owned(),
             Why::LetGo(id) => format!("{} let go before the host asked for it; this backup is not consistent", self.holder(id)),
             Why::Operator => "an operator thawed; this backup is not consistent".to_owned(),
-            Why::TooLate => "the answer came too late for the driver, which had told the host that the freeze failed".to_owned(),
+            Why::TooLate => "the answer came too late: the driver had told the host already that the request failed".to_owned(),
             Why::NeverAsked => {
                 "this daemon has seen no freeze: an earlier one may have frozen and died, and then this backup is not consistent".to_owned()
             }

@@ -15,6 +15,8 @@ mod reload;
 mod roster;
 mod steps;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -165,7 +167,6 @@ pub struct Engine {
     debts: Vec<owed::Debt>,
     /// When the in-base driver was last given the success of a THAW, which it then passes on to an application.
     thaw_passed_on: Option<Monotonic>,
-    last_stamp: (String, u32),
     exit: bool,
 }
 
@@ -290,7 +291,6 @@ impl Engine {
             scribe,
             debts: Vec::new(),
             thaw_passed_on: None,
-            last_stamp: (String::new(), 0),
             exit: false,
         }
     }

@@ -70,11 +70,31 @@ impl Engine {
 
     fn answer(&mut self, request: RequestId, verdict: Verdict, why: Why) {
         let Some(open) = self.requests.remove(&request) else { return };
-        let sentence = self.words().because(why);
-        let result = open.reply.answer(verdict);
-        let now = self.clock.now();
-        let took = open.budget.read.until(now).as_millis();
         let operation = operation_name(open.operation);
+        let now = self.clock.now();
+        // The driver in base takes a late answer without a word; a machine that slept can be late by hours.
+        let expected = if open.budget.driver.left(now).is_zero() { Verdict::Fail } else { verdict };
+        let late = match open.reply.answer(expected) {
+            Ok(()) => expected != verdict,
+            Err(AnswerError::TooLate) => true,
+            Err(AnswerError::Failed(error)) => {
+                tracing::error!("{operation}: {error}");
+                false
+            }
+        };
+        if late {
+            self.tally.counters.late_answers += 1;
+            tracing::error!("the answer to {operation} came too late: the driver had told the host that it failed");
+        }
+        let (verdict, why) = match verdict {
+            Verdict::Success if late => {
+                self.inputs.push_back(Input::AnswerLate(request, open.operation));
+                (Verdict::Fail, Why::TooLate)
+            }
+            other => (other, why),
+        };
+        let sentence = self.words().because(why);
+        let took = open.budget.read.until(now).as_millis();
         let id = &self.current.id;
         match verdict {
             Verdict::Success => tracing::info!("{operation} answered success after {took} ms ({sentence}), cycle {id}"),
@@ -113,15 +133,6 @@ impl Engine {
         }
         if open.operation == Operation::Thaw && verdict == Verdict::Success && self.port.driver() == Driver::Base {
             self.thaw_passed_on = Some(now);
-        }
-        match result {
-            Ok(()) => {}
-            Err(AnswerError::TooLate) => {
-                self.tally.counters.late_answers += 1;
-                tracing::error!("the answer to {operation} came too late: the driver had told the host that it failed");
-                self.inputs.push_back(Input::AnswerLate(request));
-            }
-            Err(AnswerError::Failed(error)) => tracing::error!("{operation}: {error}"),
         }
     }
 
@@ -256,6 +267,12 @@ impl Engine {
             .and_then(|now| self.current.plan.compare(&now));
         let same = compared.is_ok();
         self.current.changed = compared.err().unwrap_or_default();
+        // A long table may have taken what was left of the time.
+        let now = self.clock.now();
+        if self.timers.get(&Timer::Answer).is_some_and(|at| *at <= now) {
+            self.timers.remove(&Timer::Answer);
+            self.inputs.push_back(Input::TimeUp(Timer::Answer));
+        }
         self.inputs.push_back(Input::Compared { same });
     }
 
@@ -348,8 +365,8 @@ impl Engine {
         }
     }
 
-    /// The moment it began, and a letter if that was in the same second as the one before.
-    fn new_cycle_id(&mut self, began_ms: u64) -> String {
+    /// The moment it began, and a number if that is the name of another.
+    fn new_cycle_id(&self, began_ms: u64) -> String {
         let seconds = i64::try_from(began_ms / 1000).unwrap_or(0);
         let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let (date, time) = (at.date(), at.time());
@@ -362,13 +379,10 @@ impl Engine {
             time.minute(),
             time.second()
         );
-        if self.last_stamp.0 == stamp {
-            self.last_stamp.1 += 1;
-            format!("{stamp}.{}", self.last_stamp.1)
-        } else {
-            self.last_stamp = (stamp.clone(), 0);
-            stamp
-        }
+        // In the same second, or once more in a second that a clock set back has brought again.
+        let taken = |id: &str| self.current.id == id || self.history.records().any(|record| record.cycle == id);
+        let numbered = (1..).map(|number: u32| format!("{stamp}.{number}"));
+        std::iter::once(stamp.clone()).chain(numbered).find(|id| !taken(id)).unwrap_or(stamp)
     }
 }
 

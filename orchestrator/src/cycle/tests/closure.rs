@@ -83,7 +83,8 @@ fn possible(world: &World, plan: &Shape) -> Vec<Input> {
             inputs.push(Input::HostGone(host));
         }
     }
-    inputs.push(Input::AnswerLate(FROZEN));
+    inputs.push(Input::AnswerLate(FROZEN, Operation::Freeze));
+    inputs.push(Input::AnswerLate(FROZEN, Operation::Thaw));
     inputs
 }
 
@@ -124,7 +125,7 @@ impl World {
                 self.owed.retain(|id| plan.0[id.0].host != *host);
             }
             Input::TimeUp(timer) => assert!(self.timers.remove(timer)),
-            Input::Overdue(_) | Input::AnswerLate(_) | Input::OperatorThaw | Input::Rehearse | Input::Stop => {}
+            Input::Overdue(_) | Input::AnswerLate(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop => {}
         }
     }
 
@@ -297,7 +298,7 @@ fn every_state_finds_rest(nodes: &[Node], edges: &[Vec<(Input, usize)>]) {
         for (input, to) in leads {
             if !matches!(
                 input,
-                Input::Host(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop | Input::AnswerLate(_)
+                Input::Host(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop | Input::AnswerLate(..)
             ) {
                 backwards[*to].push(from);
             }

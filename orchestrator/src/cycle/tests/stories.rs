@@ -388,7 +388,7 @@ fn an_operation_from_the_future_is_answered_fail_and_changes_nothing() {
 #[test]
 fn an_answer_that_the_driver_found_too_late_undoes_the_freeze() {
     let mut guest = Guest::with_steps(["root"]).once_frozen();
-    guest.gets(Input::AnswerLate(RequestId(0)));
+    guest.gets(Input::AnswerLate(RequestId(0), Operation::Freeze));
     guest.says_done("root");
     guest.did(["thaw root (Aborted)", "ended Aborted"]);
 }

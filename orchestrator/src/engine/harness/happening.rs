@@ -7,12 +7,14 @@ use hv_vss_device::Operation;
 pub enum Happening {
     /// The host asks, now.
     Asks(Operation),
-    /// A request comes up that the driver took from the host so long ago, by both clocks: an application had it first.
+    /// A request comes up that the driver took from the host a while ago: an application had it first.
     AskedAgo {
         /// What is asked.
         operation: Operation,
         /// When, in milliseconds before now.
         ms: u32,
+        /// By how much the wall clock was set meanwhile, in milliseconds.
+        stepped_ms: i32,
     },
     /// A plugin answers the oldest of its calls.
     Answers(u8, Reaction),
@@ -145,7 +147,11 @@ impl Happening {
         let ms = u32::from(which) * 256 + u32::from(how);
         match what % 32 {
             0..=3 => Self::Asks(operation(which)),
-            4 => Self::AskedAgo { operation: operation(which), ms: u32::from(how) * 100 },
+            4 => Self::AskedAgo {
+                operation: operation(which),
+                ms: u32::from(how) * 100,
+                stepped_ms: [0, 0, 3_600_000, -3_600_000][usize::from(which / 16 % 4)],
+            },
             5..=14 => Self::Answers(which % 8, reaction(how)),
             15..=17 => Self::Misbehaves(which % 8, trouble(how)),
             18..=19 => Self::FlushEnds,

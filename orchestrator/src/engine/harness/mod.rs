@@ -97,7 +97,7 @@ const BEGINNING_WALL_NS: u64 = 1_795_780_800_000_000_000;
 /// Long enough after the machine's start that the hour before it exists.
 const BEGINNING: Monotonic = Monotonic::from_ns(100_000 * 1_000_000_000);
 /// In so many rounds, each of which runs all tasks that are ready and looks at all sockets, whatever was going on shows itself to the players.
-const QUIET_ROUNDS: u32 = 4;
+const QUIET_ROUNDS: u32 = 3;
 
 impl Harness {
     /// The engine is up, and its plugins are loaded.
@@ -108,7 +108,10 @@ impl Harness {
     pub fn new(cast: Cast) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("hv_vss-harness-{}-{number}", std::process::id()));
+        // In memory where there is such a place: some thousands of these are made in a test.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let directory = place.join(format!("hv_vss-harness-{}-{number}", std::process::id()));
         for name in ["plugins", "state"] {
             fs::create_dir_all(directory.join(name)).expect("the harness can make its directory");
         }
@@ -152,10 +155,12 @@ impl Harness {
         self.settle();
     }
 
-    /// This happens, and before anybody has taken notice of it, that does: such as a request that lies in the queue while the machine sleeps.
-    pub fn happens_with(&mut self, happening: Happening, before_it_is_noticed: Happening) {
-        self.begins(happening);
-        self.begins(before_it_is_noticed);
+    /// All of these happen, in their order, before the engine takes notice of the first: such as a request that comes, then lies in the queue while
+    /// the machine sleeps, and plugins that wake before the daemon does.
+    pub fn happen_at_once(&mut self, happenings: impl IntoIterator<Item = Happening>) {
+        for happening in happenings {
+            self.begins(happening);
+        }
         self.settle();
     }
 
@@ -225,8 +230,8 @@ impl Harness {
     fn begins(&mut self, happening: Happening) {
         self.story.push(happening.clone());
         match happening {
-            Happening::Asks(operation) => self.host_asks(operation, 0),
-            Happening::AskedAgo { operation, ms } => self.host_asks(operation, ms),
+            Happening::Asks(operation) => self.host_asks(operation, 0, 0),
+            Happening::AskedAgo { operation, ms, stepped_ms } => self.host_asks(operation, ms, stepped_ms),
             Happening::Passes { ms } => self.time_passes(Duration::from_millis(ms.into())),
             Happening::Sleeps { ms, counted } => {
                 if counted {
@@ -258,11 +263,11 @@ impl Harness {
         Read::now(&self.hand.clock())
     }
 
-    fn host_asks(&mut self, operation: Operation, ms_ago: u32) {
+    fn host_asks(&mut self, operation: Operation, ms_ago: u32, stepped_ms: i32) {
         if self.has_ended() {
             return;
         }
-        let message: Message = self.stage.borrow_mut().host_asks(operation, ms_ago);
+        let message: Message = self.stage.borrow_mut().host_asks(operation, ms_ago, stepped_ms);
         self.tells_engine(Event::Device(hv_vss_device::Event::Request(message), self.read()));
     }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use hv_vss_device::{AnswerError, Driver, Message, Operation, Verdict};
 use hv_vss_platform::clock::{HandSet, Monotonic};
 use hv_vss_platform::mounts::{FsId, Mount};
 use hv_vss_wire::{Answer, Call, Event, Phase, Progress, Request, Role};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Cast;
 use super::happening::{Change, Happening, Reaction, Trouble};
@@ -288,7 +291,7 @@ impl Stage {
 
     // The driver.
 
-    pub(super) fn host_asks(&mut self, operation: Operation, ms_ago: u32) -> Message {
+    pub(super) fn host_asks(&mut self, operation: Operation, ms_ago: u32, stepped_ms: i32) -> Message {
         let ago = Duration::from_millis(ms_ago.into());
         let (now, wall) = (self.now(), self.hand.clock().wall_ns());
         let number = match operation {
@@ -297,7 +300,9 @@ impl Stage {
             Operation::Thaw => 3,
             Operation::Unknown(number) => number,
         };
-        let mut msgid = wall.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(0));
+        let stepped_ns = i64::from(stepped_ms) * 1_000_000;
+        let mut msgid =
+            wall.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(0)).saturating_add_signed(-stepped_ns);
         while self.requests.iter().any(|asked| asked.message.msgid == msgid) {
             msgid = msgid.saturating_sub(1);
         }
@@ -442,7 +447,7 @@ impl Stage {
     /// Looks what the engine has done to the players; true if there was anything.
     pub(super) fn look(&mut self) -> bool {
         let mut moved = false;
-        for at in 0..self.plugins.len() {
+        for at in self.whom_to_look_at() {
             moved |= self.look_at(at);
         }
         let (killed, running) = std::mem::take(&mut self.flushes).into_iter().partition(Player::is_killed);
@@ -452,6 +457,28 @@ impl Stage {
             flush.ends(nix::libc::SIGKILL);
         }
         moved
+    }
+
+    /// Those who were sent something, lost their socket, or were killed: one look at all of them, since this is done all the time.
+    fn whom_to_look_at(&self) -> Vec<usize> {
+        let processes = self.plugins.iter().enumerate().filter_map(|(at, plugin)| Some((at, plugin.process.as_ref()?)));
+        let (mut which, mut sockets) = (Vec::new(), Vec::new());
+        let mut ended = Vec::new();
+        for (at, process) in processes {
+            match &process.socket {
+                _ if process.player.is_killed() && !process.stuck => ended.push(at),
+                Some(socket) => {
+                    which.push(at);
+                    sockets.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+                }
+                None if process.dismissed && !process.stuck => ended.push(at),
+                None => {}
+            }
+        }
+        // Without an answer everybody is looked at.
+        let all = poll(&mut sockets, PollTimeout::ZERO).is_err();
+        let said = which.into_iter().zip(&sockets).filter(|(_, socket)| all || socket.any().unwrap_or(true));
+        ended.into_iter().chain(said.map(|(at, _)| at)).collect()
     }
 
     fn look_at(&mut self, at: usize) -> bool {

@@ -98,7 +98,7 @@ fn the_judge_sees_a_plugin_that_lies_and_then_claims_nothing_more_of_what_is_hel
 fn the_judge_sees_a_request_that_nobody_answers() {
     let mut harness = Harness::new(Cast::default());
     // Behind the engine's back: it never hears of this one.
-    let _ = harness.stage.borrow_mut().host_asks(Check, 0);
+    let _ = harness.stage.borrow_mut().host_asks(Check, 0, 0);
     harness.happens(Passes { ms: 15_000 });
     harness.invariants();
 }
@@ -132,7 +132,7 @@ fn a_machine_that_sleeps_wakes_to_what_became_due() {
     let mut harness = Harness::new(Cast::default());
     harness.happens(Asks(Freeze));
     harness.all_answer();
-    harness.happens_with(Asks(Thaw), Sleeps { ms: 3_600_000, counted: true });
+    harness.happen_at_once([Asks(Thaw), Sleeps { ms: 3_600_000, counted: true }]);
     harness.all_answer();
     assert_eq!(state(&mut harness), "idle");
     // The driver has given up on it, and told the host so.

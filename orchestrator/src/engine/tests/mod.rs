@@ -1,0 +1,3 @@
+//! Stories of the engine on clocks set by hand, in the harness.
+
+mod jumps;

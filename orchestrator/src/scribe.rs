@@ -4,7 +4,8 @@
 //! is done, so the queue is empty by then; the next job comes after the thaw.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
@@ -54,12 +55,13 @@ impl Scribe {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let (jobs, todo) = mpsc::channel::<Job>();
         thread::Builder::new().name("vss-write".into()).stack_size(STACK).spawn(move || {
-            let mut warned = Warned::default();
+            let mut disk = Disk::default();
             for job in todo {
-                perform(job, &mut warned);
+                disk.forget_what_could_not_be();
+                disk.perform(job);
             }
         })?;
         Ok(Self(Place::Thread(jobs)))
@@ -81,53 +83,81 @@ impl Scribe {
     }
 }
 
-/// A disk that can't be written is said once, until it can be again.
+/// The disk as this thread knows it. What it refuses is said once, until it is taken again.
 #[derive(Default)]
-struct Warned {
-    owed: bool,
-    history: bool,
-    publish: bool,
+struct Disk {
+    note_refused: bool,
+    forgetting_refused: bool,
+    history_refused: bool,
+    publishing_refused: bool,
+    /// Records that are paid and could not be removed: a later daemon would pay them once more.
+    unforgotten: Vec<PathBuf>,
 }
 
-fn perform(job: Job, warned: &mut Warned) {
-    match job {
-        Job::Note { records, done } => {
-            for (path, record) in records {
-                let written = record.write(&path);
-                said_once(&mut warned.owed, written, |error| {
-                    format!(
-                        "can't note in {} what a freeze will owe: {error}; should this daemon die in a freeze, some hooks may not be run",
-                        path.display()
-                    )
+impl Disk {
+    fn perform(&mut self, job: Job) {
+        match job {
+            Job::Note { records, done } => {
+                for (path, record) in records {
+                    let written = in_its_directory(&path, || record.write(&path));
+                    if written.is_ok() {
+                        self.unforgotten.retain(|other| *other != path);
+                    }
+                    said_once(&mut self.note_refused, written, |error| {
+                        format!(
+                            "can't note in {} what a freeze will owe: {error}; the backup goes on, but should this daemon and its plugins die in it, some hooks may not be run",
+                            path.display()
+                        )
+                    });
+                }
+                done();
+            }
+            Job::Forget(paths) => {
+                for path in paths {
+                    let forgotten = owed::forget(&path);
+                    if forgotten.is_err() {
+                        self.unforgotten.push(path.clone());
+                    }
+                    said_once(&mut self.forgetting_refused, forgotten, |error| {
+                        format!(
+                            "can't remove {}: {error}; unless it can be later, its hooks will be run once more at the next start",
+                            path.display()
+                        )
+                    });
+                }
+            }
+            Job::History(path, history) => {
+                let saved = in_its_directory(&path, || history.save(&path));
+                said_once(&mut self.history_refused, saved, |error| {
+                    format!("can't write the history {}: {error}; it is kept in memory", path.display())
                 });
             }
-            done();
-        }
-        Job::Forget(paths) => {
-            for path in paths {
-                let forgotten = owed::forget(&path);
-                said_once(&mut warned.owed, forgotten, |error| {
-                    format!(
-                        "can't remove {}: {error}; its hooks will be run once more at the next start",
-                        path.display()
-                    )
+            Job::Publish(path, text) => {
+                // The collector's directory is often the collector's own, and who has it could lead us anywhere.
+                let written =
+                    hv_vss_trust::place(&path, Holder::Anyone).map_err(|distrust| distrust.to_string()).and_then(
+                        |path| hv_vss_trust::replace(&path, text.as_bytes(), 0o644).map_err(|error| error.to_string()),
+                    );
+                said_once(&mut self.publishing_refused, written, |why| {
+                    format!("can't write {}: {why}", path.display())
                 });
             }
         }
-        Job::History(path, history) => {
-            let saved = history.save(&path);
-            said_once(&mut warned.history, saved, |error| {
-                format!("can't write the history {}: {error}; it is kept in memory", path.display())
-            });
+    }
+
+    fn forget_what_could_not_be(&mut self) {
+        self.unforgotten.retain(|path| owed::forget(path).is_err());
+    }
+}
+
+/// Writes a file of the state directory. One that has vanished (another /var is mounted) is made anew.
+fn in_its_directory(path: &Path, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    match (write(), path.parent()) {
+        (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
+            crate::history::directory(directory).map_err(io::Error::other)?;
+            write()
         }
-        Job::Publish(path, text) => {
-            // The collector's directory is often the collector's own, and who has it could lead us anywhere.
-            let written =
-                hv_vss_trust::place(&path, Holder::Anyone).map_err(|distrust| distrust.to_string()).and_then(|path| {
-                    hv_vss_trust::replace(&path, text.as_bytes(), 0o644).map_err(|error| error.to_string())
-                });
-            said_once(&mut warned.publish, written, |why| format!("can't write {}: {why}", path.display()));
-        }
+        (result, _) => result,
     }
 }
 

@@ -90,6 +90,12 @@ impl Cycle {
     }
 
     pub(super) fn compared(&mut self, same: bool, actions: &mut Actions) {
+        if let State::Frozen(Frozen { asker: Asker::Host(_), .. }) = &self.state
+            && !same
+        {
+            self.lose(Outcome::Aborted, Why::MountsChanged, actions);
+            return;
+        }
         let State::Freezing(freezing) = &mut self.state else { return };
         if freezing.stage != Stage::Comparing {
             return;

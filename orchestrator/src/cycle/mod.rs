@@ -70,7 +70,7 @@ pub enum Input {
     Thawed(HolderId, StepEnd),
     /// The last flush has ended, or its slice of the time has.
     Flushed,
-    /// The mount table was read once more: is it still what was planned?
+    /// The mount table was read once more, after the last filesystem or for a THAW: is it still what was planned?
     Compared {
         /// Nothing writable came in between.
         same: bool,

@@ -112,11 +112,20 @@ fn run_with(options: &Options, named: Option<&Path>, journal: &Journal) -> Resul
     // Fails only if there is one already, and there is none.
     let _ = tracing::subscriber::set_global_default(subscriber);
 
+    enough_descriptors()
+        .map_err(|error| StartError::System("have the 24 descriptors that it needs (ulimit -n)", error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::System("start the event loop", error))?;
     let served = tokio::task::LocalSet::new().block_on(&runtime, serve(config, journal.clone(), device));
     pid_file.remove();
     served
+}
+
+/// Are there as many descriptors as the event loop, signals, control socket and plugins take at the least? Where there is none for its signals, tokio
+/// panics.
+fn enough_descriptors() -> io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    (1..24).map(|_| null.try_clone()).collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 /// Opens the node. With `wait` a missing one is said once and waited for.

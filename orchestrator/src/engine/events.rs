@@ -6,7 +6,7 @@ use hv_vss_wire::{Level, Phase, Progress};
 use super::{Engine, Event, FIRST_PAUSE, MOST_RESTARTS, Obligation, Open, Order, Read, Survey, roster, survey};
 use crate::child::Said;
 use crate::control::Reply;
-use crate::cycle::{HostId, Input, RequestId, Run};
+use crate::cycle::{HostId, Input, RequestId, Run, State};
 use crate::plan::Verdict;
 use crate::record::What;
 use crate::sleep;
@@ -95,6 +95,10 @@ impl Engine {
         tracing::debug!("the host asks: {operation:?}, with {} ms left", left.as_millis());
         if operation == Operation::Thaw {
             self.thaw = Some(budget);
+            if matches!(self.cycle.state(), State::Frozen(_)) {
+                // What was mounted during the hold is in the host's images, or half of it is, and was never at rest.
+                self.compare();
+            }
         }
         self.requests.insert(request, Open { reply: Obligation::owed(self.port.clone(), message), operation, budget });
         self.input(Input::Host(request, operation));

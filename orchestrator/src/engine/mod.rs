@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hv_vss_device::{Driver, Operation};
+use hv_vss_platform::boot;
 use hv_vss_platform::clock::{Clock, Monotonic};
 use hv_vss_platform::mounts::Source;
 use hv_vss_wire::{Answer, Phase};
@@ -163,6 +164,8 @@ pub struct Engine {
     history: History,
     tally: Tally,
     scribe: Scribe,
+    /// This boot of the machine: read once, since later there may be no descriptor to do it with.
+    boot: String,
     /// What an earlier daemon left.
     debts: Vec<owed::Debt>,
     /// When the in-base driver was last given the success of a THAW, which it then passes on to an application.
@@ -289,6 +292,7 @@ impl Engine {
             history,
             tally: Tally::default(),
             scribe,
+            boot: boot::id().unwrap_or_default(),
             debts: Vec::new(),
             thaw_passed_on: None,
             exit: false,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hv_vss_platform::{boot, process};
+use hv_vss_platform::process;
 use hv_vss_wire::owed::{OWED_VERSION, Owed};
 use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 
@@ -41,7 +41,6 @@ impl Engine {
 
     /// Writes down what this cycle will owe; the cycle goes on when that is done.
     pub(super) fn note(&mut self) {
-        let boot = boot::id().unwrap_or_default();
         let mounts = self.current.plan.frozen_mounts();
         let records = self.current.plan.apps.iter().filter_map(|app| {
             let state = self.state.as_ref()?;
@@ -50,7 +49,7 @@ impl Engine {
             let record = Owed {
                 version: OWED_VERSION,
                 cycle: self.current.id.clone(),
-                boot: boot.clone(),
+                boot: self.boot.clone(),
                 plugin: plugin.name.clone(),
                 pid: handle.pid,
                 process_began: process::start_time(handle.pid),
@@ -76,7 +75,6 @@ impl Engine {
 
     /// Finds what an earlier daemon left.
     pub(super) fn find_debts(&mut self) {
-        let boot = boot::id().unwrap_or_default();
         let Some(state) = &self.state else { return };
         let Ok(entries) = std::fs::read_dir(state) else { return };
         let records = entries.filter_map(Result::ok).map(|entry| entry.path());
@@ -90,7 +88,7 @@ impl Engine {
             // What it says decides which scripts are run, if only scripts of root's.
             let record = hv_vss_trust::regular_file(&path, None).map_err(|distrust| distrust.to_string());
             match record.and_then(|trusted| Owed::read(&trusted).map_err(|error| error.to_string())) {
-                Ok(Some(record)) => self.found_debt(path, record, &boot),
+                Ok(Some(record)) => self.found_debt(path, record),
                 Ok(None) => {}
                 Err(why) => tracing::error!(
                     "can't read {}, which says what an earlier freeze owes: {why}; remove it once all hooks are thawed",
@@ -101,9 +99,9 @@ impl Engine {
         self.look_after_debts();
     }
 
-    fn found_debt(&mut self, path: PathBuf, record: Owed, boot: &str) {
+    fn found_debt(&mut self, path: PathBuf, record: Owed) {
         let (plugin, cycle) = (&record.plugin, &record.cycle);
-        if record.boot == boot {
+        if record.boot == self.boot {
             tracing::warn!("an earlier daemon died in cycle {cycle}; plugin {plugin} still owes a thaw");
         } else {
             let runs = self.config.plugin(plugin).run_after_restore == Some(true);
@@ -121,14 +119,13 @@ impl Engine {
 
     /// Asks the plugins whose old host is gone, and waits for the others.
     pub(super) fn look_after_debts(&mut self) {
-        let boot = boot::id().unwrap_or_default();
         let mut waits = false;
         for at in 0..self.debts.len() {
             let debt = &self.debts[at];
             if debt.stands != Stands::ItsHostLives {
                 continue;
             }
-            let this_boot = debt.record.boot == boot;
+            let this_boot = debt.record.boot == self.boot;
             let lives = this_boot
                 && debt.record.process_began.is_some()
                 && process::start_time(debt.record.pid) == debt.record.process_began;

@@ -259,12 +259,12 @@ impl Engine {
         }
     }
 
-    fn compare(&mut self) {
+    pub(super) fn compare(&mut self) {
         let compared = mounts::read_bare(&self.mount_source())
             .map_err(|error| {
                 format!("the mount table can't be read once more, so nobody knows whether all of it is frozen: {error}")
             })
-            .and_then(|now| self.current.plan.compare(&now));
+            .and_then(|now| self.current.plan.compare(&now, &self.config.exemptions));
         let same = compared.is_ok();
         self.current.changed = compared.err().unwrap_or_default();
         // A long table may have taken what was left of the time.

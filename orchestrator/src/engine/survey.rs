@@ -101,7 +101,7 @@ impl Survey {
             required: plugin.required || plugin.about.filesystem,
         };
         let asked = self.plugins.iter().map(relied).collect();
-        Findings { judged, apps, reasons, order, plan, asked }
+        Findings { judged, apps, reasons: bounded(reasons), order, plan, asked }
     }
 
     async fn claims(&self, mounts: Vec<mounts::Mount>, reasons: &mut Vec<String>) -> Vec<Judged> {
@@ -125,6 +125,19 @@ impl Survey {
     fn step(&self) -> Step {
         Step { cycle: self.cycle.clone(), outcome: Outcome::Ok, deadline: self.deadline.0, mounts: Vec::new() }
     }
+}
+
+/// So many reasons are told one by one. A machine can have a thousand mounts of one kind, and each reason is a sentence in the log, in the history
+/// and in every answer; `vssctl check` shows the verdict on every mount.
+const MOST_REASONS: usize = 20;
+
+fn bounded(mut reasons: Vec<String>) -> Vec<String> {
+    if reasons.len() > MOST_REASONS {
+        let more = reasons.len() - MOST_REASONS;
+        reasons.truncate(MOST_REASONS);
+        reasons.push(format!("and {more} more reasons; `vssctl check` shows all mounts"));
+    }
+    reasons
 }
 
 impl Asked {

@@ -214,13 +214,15 @@ impl Plan {
         self.filesystems.iter().map(|step| step.mount.clone()).collect()
     }
 
-    /// Compares the plan with the mount table as it is once everything is held.
+    /// Compares the plan with the mount table as it is once everything is held, and again when it is to be let go.
     ///
     /// # Errors
     /// A sentence that names the first writable mount which the plan did not know as such: it is in the backup, and was not frozen.
-    pub fn compare(&self, now: &[Mount]) -> Result<(), String> {
+    pub fn compare(&self, now: &[Mount], exemptions: &[Exemption]) -> Result<(), String> {
         let frozen: HashSet<FsId> = self.filesystems.iter().map(|step| step.mount.fsid).collect();
-        for mount in now.iter().filter(|mount| !mount.read_only && !frozen.contains(&mount.fsid)) {
+        let exempt = |mount: &Mount| exemptions.iter().any(|exemption| exemption.covers(mount));
+        let looked_at = |mount: &&Mount| !mount.read_only && !frozen.contains(&mount.fsid) && !exempt(mount);
+        for mount in now.iter().filter(looked_at) {
             let known = self.judged.iter().any(|judged| {
                 let same = judged.mount.fsid == mount.fsid
                     && judged.mount.on == mount.on
@@ -230,7 +232,7 @@ impl Plan {
             });
             if !known {
                 return Err(format!(
-                    "{} ({}) was mounted, or became writable, while the others were being frozen; the next try will include it",
+                    "{} ({}) was mounted, or became writable, while the others were being frozen or were held; the next try will include it",
                     mount.on, mount.fstype
                 ));
             }

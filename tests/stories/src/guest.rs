@@ -144,6 +144,15 @@ impl Guest {
         pid.is_some_and(|pid| process::state(pid).is_some_and(|state| state != 'Z'))
     }
 
+    /// Waits until the daemon is ready, or has ended: with what it ended, then.
+    ///
+    /// # Panics
+    /// When neither comes.
+    #[track_caller]
+    pub fn daemon_gets_ready_or_ends(&mut self) -> Option<Option<i32>> {
+        self.daemon.as_mut().expect("a daemon was started").gets_ready_or_ends()
+    }
+
     /// Waits for the daemon's end: its exit status.
     ///
     /// # Panics

@@ -57,8 +57,10 @@ fn possible(world: &World, plan: &Shape) -> Vec<Input> {
     if world.flushing {
         inputs.push(Input::Flushed);
     }
+    // While frozen the engine compares by itself, for a THAW.
+    inputs.push(Input::Compared { same: false });
     if world.comparing {
-        inputs.extend([Input::Compared { same: true }, Input::Compared { same: false }]);
+        inputs.push(Input::Compared { same: true });
     }
     for holder in &world.freezing {
         inputs.extend([
@@ -296,10 +298,12 @@ fn every_state_finds_rest(nodes: &[Node], edges: &[Vec<(Input, usize)>]) {
     let mut backwards: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (from, leads) in edges.iter().enumerate() {
         for (input, to) in leads {
-            if !matches!(
-                input,
-                Input::Host(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop | Input::AnswerLate(..)
-            ) {
+            let by_the_host = match input {
+                Input::Host(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop | Input::AnswerLate(..) => true,
+                Input::Compared { .. } => matches!(nodes[from].0.state(), State::Frozen(_)),
+                _ => false,
+            };
+            if !by_the_host {
                 backwards[*to].push(from);
             }
         }

@@ -308,15 +308,17 @@ impl Stage {
         }
         let message = Message { operation: number, status: 0, msgid };
         let budget = self.limits.budget(now, hv_vss_device::budget(msgid, wall, self.limits.limit));
-        let latest = match operation {
-            Operation::Thaw => self.limits.thaw_answer(&budget).0,
-            _ => budget.answer.0,
-        };
+        // A THAW of what is held and good has less; one that has to wait for what is being let go has all of this.
+        let latest = budget.answer.0;
+        let held = |mount: &Mount| self.plugins.iter().any(|plugin| plugin.suspended.contains(&mount.fsid));
+        let left_out = self.table.iter().any(|mount| !mount.read_only && !held(mount)) || !self.table_file.exists();
         match (&mut self.backup, operation) {
             (Some(backup), Operation::Thaw) if !backup.thaw_read => {
                 backup.thaw_read = true;
                 if backup.since + self.limits.max_frozen <= now {
                     backup.lost.get_or_insert_with(|| "it had lasted longer than max_frozen".to_owned());
+                } else if left_out {
+                    backup.lost.get_or_insert_with(|| "something was mounted while it was held".to_owned());
                 }
             }
             (backup, Operation::Check | Operation::Freeze)

@@ -237,6 +237,19 @@ impl Guest {
         }
     }
 
+    /// Waits until more scripts than this have started.
+    ///
+    /// # Panics
+    /// When none does.
+    #[track_caller]
+    pub fn more_scripts_than(&self, count: usize) {
+        let deadline = Instant::now() + SOON;
+        while self.script_lines().len() <= count {
+            assert!(Instant::now() < deadline, "no script started; what ran: {:?}", self.script_lines());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Claims that this process is gone, or is in a moment.
     ///
     /// # Panics

@@ -114,6 +114,25 @@ impl Daemon {
         }
     }
 
+    /// Waits until it is ready, or has ended: with what it ended, then.
+    ///
+    /// # Panics
+    /// When neither comes.
+    #[track_caller]
+    pub fn gets_ready_or_ends(&mut self) -> Option<Option<i32>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(exit_of(status));
+            }
+            if self.log().iter().any(|line| line.contains("ready:")) {
+                return None;
+            }
+            assert!(Instant::now() < deadline, "neither ready nor ended; it said: {:?}", self.log());
+            std::thread::sleep(PACE);
+        }
+    }
+
     #[track_caller]
     pub(crate) fn gets_ready(&self) {
         self.says(&["ready:"]);

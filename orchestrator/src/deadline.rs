@@ -46,6 +46,8 @@ pub struct Limits {
     pub last_flush: Duration,
     /// How long an application may take to thaw.
     pub thaw_limit: Duration,
+    /// How long an observer may be at one record.
+    pub observer_limit: Duration,
 }
 
 /// A filesystem's thaw that takes longer has its plugin host killed, which releases it; and the applications wait no longer for it.
@@ -100,6 +102,7 @@ mod tests {
         thaw_answer_after: Duration::from_secs(2),
         last_flush: Duration::from_secs(3),
         thaw_limit: Duration::from_secs(60),
+        observer_limit: Duration::from_secs(10),
     };
 
     fn at(seconds: u64) -> Monotonic {

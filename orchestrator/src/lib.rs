@@ -15,6 +15,7 @@ pub mod history;
 pub mod journal;
 pub mod metrics;
 pub mod plan;
+pub mod plugin_files;
 pub mod port;
 pub mod record;
 pub mod reply;

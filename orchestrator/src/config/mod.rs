@@ -63,11 +63,11 @@ pub struct Paths {
 /// What the configuration says of one plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PluginConfig {
-    /// `false` leaves it out.
+    /// `false` leaves it out; `true` takes one in that is off by default.
     pub enabled: Option<bool>,
     /// Its place in the order, 0 to 99.
     pub number: Option<u8>,
-    /// `false`: a backup goes on without it if it can't be used.
+    /// `false`: a backup goes on without it if it can't be used. Without meaning for an observer, which no backup waits for.
     pub required: Option<bool>,
     /// `true`: its thaw hooks are run when the machine was started from a backup of itself.
     pub run_after_restore: Option<bool>,
@@ -135,6 +135,7 @@ struct Time {
     thaw_answer_after: Span,
     last_flush: Span,
     thaw_limit: Span,
+    observer_limit: Span,
 }
 
 #[derive(Default, Deserialize)]
@@ -176,6 +177,7 @@ impl Default for Time {
             thaw_answer_after: Span::seconds(2),
             last_flush: Span::seconds(7),
             thaw_limit: Span::seconds(60),
+            observer_limit: Span::seconds(10),
         }
     }
 }
@@ -258,6 +260,7 @@ impl Written {
             thaw_answer_after: time.thaw_answer_after.get(),
             last_flush: time.last_flush.get(),
             thaw_limit: time.thaw_limit.get(),
+            observer_limit: time.observer_limit.get(),
         };
         if limits.reserve >= limits.limit {
             let (reserve, limit) = (limits.reserve, limits.limit);

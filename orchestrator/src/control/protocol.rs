@@ -141,6 +141,9 @@ pub struct PluginStatus {
     pub filesystem: bool,
     /// It brings an application to rest.
     pub application: bool,
+    /// It is told how cycles ended, and no backup waits for it.
+    #[serde(default)]
+    pub observer: bool,
     /// Why it does not run, if it doesn't.
     pub trouble: Option<String>,
     /// How often it had to be started again.

@@ -111,10 +111,11 @@ fn inspected(report: &Report, paper: &Paper) -> String {
     if let Some(about) = &report.about {
         row("Plugin", &format!("{} {}", about.name, about.version));
         row("Says", &about.description);
-        let roles: Vec<&str> = [(about.application, "application"), (about.filesystem, "filesystem")]
-            .into_iter()
-            .filter_map(|(has, role)| has.then_some(role))
-            .collect();
+        let roles: Vec<&str> =
+            [(about.application, "application"), (about.filesystem, "filesystem"), (about.observer, "observer")]
+                .into_iter()
+                .filter_map(|(has, role)| has.then_some(role))
+                .collect();
         row("Roles", &roles.join(", "));
         row("Number", &about.number.map_or_else(|| "50, since it names none".to_owned(), |number| number.to_string()));
         row("ABI", &about.abi.to_string());

@@ -82,11 +82,12 @@ pub(super) fn plugins(plugins: &[PluginStatus], paper: &Paper) -> String {
     let mut ordered: Vec<&PluginStatus> = plugins.iter().collect();
     ordered.sort_by(|one, other| (one.number, &one.name).cmp(&(other.number, &other.name)));
     for plugin in ordered {
-        let roles = match (plugin.application, plugin.filesystem) {
-            (true, true) => "app+fs",
-            (true, false) => "app",
-            (false, true) => "fs",
-            (false, false) => "-",
+        let roles = match (plugin.application, plugin.filesystem, plugin.observer) {
+            (true, true, _) => "app+fs",
+            (true, false, _) => "app",
+            (false, true, _) => "fs",
+            (false, false, true) => "obs",
+            (false, false, false) => "-",
         };
         let name = paper.cell(14, &plugin.name);
         let version = paper.cell(8, plugin.version.as_deref().unwrap_or("-"));
@@ -149,6 +150,7 @@ mod tests {
             pid: Some(71),
             filesystem: true,
             application: false,
+            observer: false,
             trouble: None,
             restarts: 0,
         };

@@ -3,7 +3,7 @@
 use hv_vss_device::Driver;
 use tokio::sync::oneshot;
 
-use super::roster::State;
+use super::roster::{State, Whose};
 use super::survey::Findings;
 use super::{Engine, Order, RehearsalWish, Survey};
 use crate::control::{Brief, HeldOne, MountOutlook, Outlook, PluginStatus, Question, Reply, Status};
@@ -99,7 +99,7 @@ impl Engine {
             .collect()
     }
 
-    fn latest(&self, kind: Kind) -> Option<&Record> {
+    pub(super) fn latest(&self, kind: Kind) -> Option<&Record> {
         self.history.records().rev().find(|record| record.kind == kind)
     }
 
@@ -137,6 +137,7 @@ impl Engine {
                 pid,
                 filesystem: about.is_some_and(|about| about.filesystem),
                 application: about.is_some_and(|about| about.application),
+                observer: plugin.observes(),
                 trouble: match &plugin.state {
                     State::Absent(why) => Some(why.clone()),
                     State::Starting(..) => Some("is being started".to_owned()),
@@ -164,7 +165,7 @@ impl Engine {
         self.outlook = Some((answer, self.clock.now()));
         self.serial += 1;
         self.awaited = None;
-        self.prepare_plugins();
+        self.prepare_plugins(Whose::Everybodys);
         if self.roster.is_starting() {
             self.survey = Survey::WaitsForPlugins;
         } else {

@@ -23,6 +23,9 @@ impl Engine {
             Event::Opened(host, generation, answer) => {
                 if self.roster.current(host, generation).is_some() {
                     self.roster.opened(host, answer);
+                    if self.roster.get(host).is_some_and(|plugin| plugin.observes() && plugin.ready().is_some()) {
+                        self.observer_ready(host);
+                    }
                     self.plugin_settled(host);
                 }
             }
@@ -37,12 +40,14 @@ impl Engine {
                 if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.flush.take()) {
                     recorder.ended(mark, self.clock.now(), None);
                 }
-                self.input(Input::Flushed);
+                self.silence_observers();
             }
             Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) => {}
             Event::Control(question, answer) => self.asked_by_operator(question, answer),
             Event::LookAfterDebts => self.look_after_debts(),
             Event::DebtAnswered(host, answer) => self.debt_answered(host, answer),
+            Event::Observed(host, generation, answer) => self.observed(host, generation, answer),
+            Event::SilenceOverdue(serial) => self.silence_overdue(serial),
             Event::StepEnded(step, answer) => self.step_ended(step, answer),
             Event::Overdue(step) => {
                 if let Some(holder) = self.steps.holder_of(step) {
@@ -60,7 +65,9 @@ impl Engine {
                     .roster
                     .current(host, generation)
                     .is_some_and(|plugin| matches!(plugin.state, roster::State::Absent(_)));
-                if wanted && !self.filesystem_held() {
+                if wanted && self.roster.get(host).is_some_and(roster::Plugin::observes) {
+                    self.roster.want_started(host);
+                } else if wanted && !self.filesystem_held() {
                     self.roster.start(host);
                 }
             }
@@ -110,7 +117,14 @@ impl Engine {
         }
         let name = self.roster.name(host).to_owned();
         match said {
-            Said::Loaded(about) => self.roster.loaded(host, about),
+            Said::Loaded(about) => {
+                let observes = about.observer;
+                self.roster.loaded(host, about);
+                if observes {
+                    // Whoever waited for it because it might have been another kind of plugin waits no longer.
+                    self.plugin_settled(host);
+                }
+            }
             Said::Unfit(reason) => {
                 tracing::error!("plugin {name} can't be used: {reason}");
                 if let Some(plugin) = self.roster.get_mut(host) {
@@ -127,6 +141,10 @@ impl Engine {
             },
             Said::Substep(script, phase, progress) => self.substep(host, script, phase, progress),
             Said::LetGo => tracing::error!("plugin {name} let go of all it held by itself, since its time had expired"),
+            Said::Gone(how) if self.roster.get(host).is_some_and(roster::Plugin::observes) => {
+                self.observer_gone(host, how);
+                self.plugin_settled(host);
+            }
             Said::Gone(how) => {
                 let quiet = !self.cycle.run().is_some_and(Run::anything_held);
                 tracing::error!("plugin {name} {how}");
@@ -155,7 +173,7 @@ impl Engine {
     }
 
     /// A plugin that died in peace is started again after a while, a little longer each time; a request of the host starts it at once.
-    fn restart_later(&self, host: HostId) {
+    pub(super) fn restart_later(&self, host: HostId) {
         let Some(plugin) = self.roster.get(host) else { return };
         let tries = u32::try_from(plugin.restarts).unwrap_or(u32::MAX);
         if tries >= MOST_RESTARTS {

@@ -9,6 +9,7 @@ mod explain;
 mod flush;
 #[cfg(any(test, feature = "harness"))]
 pub mod harness;
+mod observe;
 mod owed;
 mod perform;
 mod reload;
@@ -44,7 +45,8 @@ use crate::reply::Reply as Obligation;
 use crate::scribe::Scribe;
 use crate::sleep;
 use explain::Words;
-use roster::Roster;
+use observe::Observers;
+use roster::{Roster, Whose};
 use steps::Steps;
 
 /// Everything that can happen to the engine.
@@ -74,6 +76,10 @@ pub enum Event {
     StepEnded(steps::StepId, Option<Answer>),
     /// A holder's call has passed its limit.
     Overdue(steps::StepId),
+    /// An observer has dealt with what it was told, or not.
+    Observed(HostId, u64, Option<Answer>),
+    /// The freeze with this number has waited long enough for killed observers.
+    SilenceOverdue(u64),
     /// A plugin's process may be started again.
     Restart(HostId, u64),
     /// A signal, or an operator's word.
@@ -150,6 +156,7 @@ pub struct Engine {
     thaw: Option<Budget>,
     current: Current,
     steps: Steps,
+    observers: Observers,
     /// Counts surveys and cycles: what an earlier one brings is dropped.
     serial: u64,
     survey: Survey,
@@ -282,6 +289,7 @@ impl Engine {
             thaw: None,
             current: Current::none(),
             steps: Steps::default(),
+            observers: Observers::default(),
             serial: 0,
             survey: Survey::None,
             inputs: VecDeque::new(),
@@ -320,7 +328,7 @@ impl Engine {
             tracing::warn!("{damage}");
         }
         self.roster.look(&self.config);
-        self.roster.start_absent();
+        self.roster.start_absent(Whose::Everybodys);
         self.find_debts();
         let mut ready = Some(ready);
         while !self.exit {
@@ -361,6 +369,7 @@ impl Engine {
                 },
                 () = timer => self.fire_timers(),
             }
+            self.see_to_observers();
         }
         self.dismiss_plugins().await;
         self.stay_for_the_application().await;

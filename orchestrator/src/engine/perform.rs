@@ -7,6 +7,7 @@ use hv_vss_platform::mounts;
 use hv_vss_wire::Outcome;
 use time::OffsetDateTime;
 
+use super::roster::Whose;
 use super::survey::{Asked, Survey as SurveyTask};
 use super::{Current, Engine, Event, Survey};
 use crate::cycle::{Action, HostId, Input, Purpose, RequestId, Timer, Why};
@@ -169,7 +170,10 @@ impl Engine {
         self.steps.clear();
 
         self.drop_outlook();
-        let replaced = self.prepare_plugins();
+        if purpose != Purpose::Check {
+            self.hush_observers();
+        }
+        let replaced = self.prepare_plugins(Whose::Holders);
         if purpose == Purpose::Freeze && !replaced.is_empty() {
             let names = replaced.join(", ");
             self.current.refusals.push(format!(
@@ -184,11 +188,11 @@ impl Engine {
     }
 
     /// Looks for new, replaced and dead plugins, and starts what does not run. Gives the names of the replaced ones.
-    pub(super) fn prepare_plugins(&mut self) -> Vec<String> {
+    pub(super) fn prepare_plugins(&mut self, whose: Whose) -> Vec<String> {
         self.roster.look(&self.config);
         let replaced = self.roster.replaced();
-        self.roster.drop_replaced();
-        self.roster.start_absent();
+        self.roster.drop_replaced(whose);
+        self.roster.start_absent(whose);
         for (_, plugin) in self.roster.each_mut() {
             plugin.planned.clear();
             plugin.owed.clear();
@@ -201,7 +205,7 @@ impl Engine {
         reasons.extend(self.debts_in_the_way());
         reasons.extend(self.roster.unreadable().map(str::to_owned));
         let mut plugins = Vec::new();
-        for (host, plugin) in self.roster.each() {
+        for (host, plugin) in self.roster.each().filter(|(_, plugin)| !plugin.observes()) {
             match (plugin.ready(), &plugin.state) {
                 (Some((handle, about)), _) => plugins.push(Asked {
                     host,
@@ -339,7 +343,7 @@ impl Engine {
         self.forget_note();
         self.keep_record();
         // What died while something was held is started only now.
-        self.roster.start_absent();
+        self.roster.start_absent(Whose::Holders);
     }
 
     /// The cycle is over: its record is shown in the log and kept.
@@ -355,6 +359,8 @@ impl Engine {
         tracing::debug!("cycle {}: {slow}", record.cycle);
         self.tally.count(&record);
         self.tell_rehearsal(&record);
+        self.renew_observers();
+        self.tell_observers_of(&record);
         self.history.add(record);
         if let Some(state) = &self.state {
             self.scribe.write(Job::History(state.join(super::HISTORY), self.history.clone()));

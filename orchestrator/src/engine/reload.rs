@@ -1,6 +1,7 @@
 //! Reading the configuration again: only when idle, all or nothing, and never what only a restart can change.
 
 use super::Engine;
+use super::roster::Whose;
 use crate::config::Config;
 use crate::control::Reply;
 
@@ -34,7 +35,7 @@ impl Engine {
         self.limits = Self::limits_with(&new, &self.port);
         self.roster.reconfigure(&new);
         self.config = new;
-        self.prepare_plugins();
+        self.prepare_plugins(Whose::Everybodys);
         Reply::Done
     }
 }

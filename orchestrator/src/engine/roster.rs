@@ -1,7 +1,6 @@
 //! The plugins: which there are, which of them run, and why the others don't. A plugin keeps its number here for the daemon's whole life,
 //! whatever becomes of its processes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use crate::child::{self, Handle, Launch, Programs, Said};
 use crate::config::{Config, PluginConfig};
 use crate::cycle::HostId;
 use crate::engine::{Engine, Event};
+use crate::plugin_files;
 use crate::sleep;
 
 /// All plugins.
@@ -33,6 +33,7 @@ pub(super) struct Roster {
 pub(super) struct Plugin {
     pub(super) name: String,
     file: PathBuf,
+    default: plugin_files::Default,
     config: PluginConfig,
     pub(super) state: State,
     /// Counts its processes: what an earlier one says is not heard any more.
@@ -46,6 +47,21 @@ pub(super) struct Plugin {
     /// The process in which they were started.
     pub(super) owed_by: u64,
     pub(super) restarts: u64,
+    /// Its file, when it was last loaded, said that it is an observer.
+    observes: bool,
+    /// To be started when nothing is in work.
+    wanted: bool,
+}
+
+/// Which plugins something is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Those that may hold something, and those of which nobody knows yet what they are.
+    Holders,
+    /// Those that are only told.
+    Observers,
+    /// All.
+    Everybodys,
 }
 
 /// How a plugin stands.
@@ -89,11 +105,24 @@ impl FileId {
 impl Plugin {
     /// A plugin that can't be used fails the backup, unless the configuration says otherwise.
     pub(super) fn required(&self) -> bool {
-        self.config.required.unwrap_or(true)
+        self.config.required.unwrap_or(true) && !self.observes
+    }
+
+    /// Nobody's backup waits for it.
+    pub(super) fn observes(&self) -> bool {
+        self.observes
+    }
+
+    fn is_among(&self, whose: Whose) -> bool {
+        match whose {
+            Whose::Holders => !self.observes,
+            Whose::Observers => self.observes,
+            Whose::Everybodys => true,
+        }
     }
 
     fn enabled(&self) -> bool {
-        self.config.enabled != Some(false)
+        self.default.enabled(&self.config)
     }
 
     pub(super) fn number(&self) -> u8 {
@@ -122,6 +151,15 @@ impl Plugin {
     fn replaced(&self) -> bool {
         self.handle().is_some() && FileId::of(&self.file) != self.loaded
     }
+
+    /// Its process is not wanted any more. One that holds something is not killed: it lets go by itself when its socket closes.
+    fn let_go(&mut self, why: &str) {
+        if let Some(handle) = self.handle().filter(|_| self.observes) {
+            handle.kill("it is to be started anew");
+        }
+        self.state = State::Absent(why.to_owned());
+        self.generation += 1;
+    }
 }
 
 impl Roster {
@@ -146,7 +184,7 @@ impl Roster {
 
     /// Looks at the plugin directory: new files get a place, places whose file is gone are left empty.
     pub(super) fn look(&mut self, config: &Config) {
-        let found = match plugin_files(&self.directory) {
+        let found = match plugin_files::find(&self.directory) {
             Ok(found) => found,
             Err(error) => {
                 self.unreadable =
@@ -154,18 +192,18 @@ impl Roster {
                 return;
             }
         };
-        self.unreadable = found
-            .is_empty()
-            .then(|| format!("there is no plugin in {}: install at least ufs.so", self.directory.display()));
+        self.unreadable = plugin_files::none_in(&self.directory, &found);
         for (name, file) in &found {
-            let config = config.plugin(name);
-            if self.plugins.iter().any(|plugin| plugin.name == *name) {
+            if let Some(known) = self.plugins.iter_mut().find(|plugin| plugin.name == *name) {
+                // One that was moved counts as replaced by what lies where it is now.
+                (known.file, known.default) = (file.path.clone(), file.default);
                 continue;
             }
             self.plugins.push(Plugin {
                 name: name.clone(),
-                file: file.clone(),
-                config,
+                file: file.path.clone(),
+                default: file.default,
+                config: config.plugin(name),
                 state: State::Absent("has not been started yet".to_owned()),
                 generation: 0,
                 loaded: None,
@@ -173,6 +211,8 @@ impl Roster {
                 planned: Vec::new(),
                 owed_by: 0,
                 restarts: 0,
+                observes: false,
+                wanted: false,
             });
         }
         self.plugins.iter_mut().filter(|plugin| !found.contains_key(&plugin.name)).for_each(|plugin| {
@@ -188,8 +228,7 @@ impl Roster {
             let now = config.plugin(&plugin.name);
             if now != plugin.config {
                 plugin.config = now;
-                plugin.state = State::Absent("is being restarted with its new configuration".to_owned());
-                plugin.generation += 1;
+                plugin.let_go("is being restarted with its new configuration");
             }
         }
     }
@@ -224,31 +263,62 @@ impl Roster {
         self.plugins.get_mut(host.0).filter(|plugin| plugin.generation == generation)
     }
 
-    /// Names of plugins whose file is not the one that runs.
+    /// Names of plugins whose file is not the one that runs, but for observers.
     pub(super) fn replaced(&self) -> Vec<String> {
-        self.plugins.iter().filter(|plugin| plugin.replaced()).map(|plugin| plugin.name.clone()).collect()
+        let replaced = self.plugins.iter().filter(|plugin| !plugin.observes && plugin.replaced());
+        replaced.map(|plugin| plugin.name.clone()).collect()
     }
 
     /// Lets go of processes whose file was replaced; [`start_absent`](Self::start_absent) starts the new ones.
-    pub(super) fn drop_replaced(&mut self) {
-        for plugin in self.plugins.iter_mut().filter(|plugin| plugin.replaced()) {
+    pub(super) fn drop_replaced(&mut self, whose: Whose) {
+        for plugin in self.plugins.iter_mut().filter(|plugin| plugin.is_among(whose) && plugin.replaced()) {
             tracing::info!(
                 "plugin {}: {} was replaced; its process is started anew",
                 plugin.name,
                 plugin.file.display()
             );
-            plugin.state = State::Absent("is being restarted, since its file was replaced".to_owned());
-            plugin.generation += 1;
+            plugin.let_go("is being restarted, since its file was replaced");
+            // The new one may be anything.
+            plugin.observes = false;
         }
     }
 
-    /// Starts every plugin that has no process.
-    pub(super) fn start_absent(&mut self) {
+    /// Starts every one of these plugins that has no process.
+    pub(super) fn start_absent(&mut self, whose: Whose) {
         for at in 0..self.plugins.len() {
-            let plugin = &self.plugins[at];
-            if matches!(plugin.state, State::Absent(_)) && plugin.enabled() && plugin.file.exists() {
-                self.start(HostId(at));
+            if self.plugins[at].is_among(whose) {
+                self.start_if_absent(HostId(at));
             }
+        }
+    }
+
+    fn start_if_absent(&mut self, host: HostId) {
+        let absent = |plugin: &&Plugin| matches!(plugin.state, State::Absent(_));
+        if self.get(host).filter(absent).is_some_and(|plugin| plugin.enabled() && plugin.file.exists()) {
+            self.start(host);
+        }
+    }
+
+    /// An observer that has no process gets one when nothing is in work.
+    pub(super) fn want_started(&mut self, host: HostId) {
+        if let Some(plugin) = self.plugins.get_mut(host.0) {
+            plugin.wanted = true;
+        }
+    }
+
+    /// Starts those; to be called while nothing is in work.
+    pub(super) fn start_wanted(&mut self) {
+        for at in 0..self.plugins.len() {
+            if std::mem::take(&mut self.plugins[at].wanted) {
+                self.start_if_absent(HostId(at));
+            }
+        }
+    }
+
+    /// SIGKILL, and why; its end is an event.
+    pub(super) fn kill(&self, host: HostId, why: &'static str) {
+        if let Some(handle) = self.get(host).and_then(Plugin::handle) {
+            handle.kill(why);
         }
     }
 
@@ -299,6 +369,7 @@ impl Roster {
         let Some(plugin) = self.plugins.get_mut(host.0) else { return };
         let State::Starting(handle, _) = &plugin.state else { return };
         let handle = handle.clone();
+        plugin.observes = about.observer;
         let opening =
             handle.call(Call::Open { config: plugin.config.settings.clone() }, Some(self.clock.now() + OPENING));
         plugin.state = State::Starting(handle, Some(about));
@@ -343,8 +414,9 @@ impl Roster {
         }
     }
 
+    /// Is a plugin being started that a backup may have to wait for?
     pub(super) fn is_starting(&self) -> bool {
-        self.plugins.iter().any(|plugin| matches!(plugin.state, State::Starting(..)))
+        self.plugins.iter().any(|plugin| !plugin.observes && matches!(plugin.state, State::Starting(..)))
     }
 
     /// Tells every process to end. One that does not within its time is killed by whoever attends to it; each end is an event.
@@ -361,18 +433,4 @@ impl Roster {
     pub(super) fn has_processes(&self) -> bool {
         self.plugins.iter().any(|plugin| plugin.handle().is_some())
     }
-}
-
-/// The plugins in a directory, by name: the file's, without its ending.
-fn plugin_files(directory: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "so")
-            && let Some(name) = path.file_stem().and_then(|stem| stem.to_str())
-        {
-            found.insert(name.to_owned(), path);
-        }
-    }
-    Ok(found)
 }

@@ -16,6 +16,7 @@ pub(crate) fn status(last: Option<CycleResult>) -> Reply {
         pid: Some(71),
         filesystem: false,
         application: true,
+        observer: false,
         trouble: None,
         restarts: 0,
     };

@@ -4,8 +4,9 @@
  * hv_vss_plugin.h: all that a plugin of hv_vss has to know.
  *
  * hv_vss brings a FreeBSD guest to rest while its Hyper-V host takes a backup.  A plugin is a shared object that brings one
- * application, or one kind of filesystem, to rest and lets it go again.  This header is plain C11 and C++17 and includes nothing
- * but three standard headers.  hv_vss_plugin(3) says the same at greater length; docs/plugin-guide.md walks through an example.
+ * application, or one kind of filesystem, to rest and lets it go again; or that is told, when all is over, how it went.  This header is
+ * plain C11 and C++17 and includes nothing but three standard headers.  hv_vss_plugin(3) says the same at greater length;
+ * docs/plugin-guide.md walks through an example.
  *
  * THE LIFE OF A PLUGIN
  *
@@ -29,12 +30,14 @@
  *      As a filesystem plugin you get one freeze for each filesystem, in the right order, and hold several at once; each gets its
  *      own thaw.  As an application plugin you get one freeze and one thaw in a cycle.
  *
+ *      An observer holds nothing: between open and close it gets `ended`, and nothing else, after each cycle and each CHECK.
+ *
  * PROCESS       Each plugin runs in a process of its own, as root, with umask 077, in "/", with descriptors 0 to 2 connected to
  *               nothing you may rely on and no core dumps.  Crash or hang, and this process is killed: the backup fails with a
  *               sentence that names you, everything is let go, nobody else is harmed.  Descriptor 3 and SIGALRM are not yours.
  * THREADS       Every function is called on one and the same thread, one at a time; the host's functions may be called on that
- *               thread only, while one of yours is at work.  An application plugin may have threads of its own.  A filesystem
- *               plugin may not: the kernel refuses to suspend UFS for a process with more than one thread.
+ *               thread only, while one of yours is at work.  An application plugin or an observer may have threads of its own.  A
+ *               filesystem plugin may not: the kernel refuses to suspend UFS for a process with more than one thread.
  * STRINGS       UTF-8, ended by a null byte.  What the host passes belongs to the host and is valid until your function returns:
  *               copy what you keep.  What you put in the table belongs to you and stays valid as long as you are loaded.  No
  *               memory is ever handed over to be freed by the other side.
@@ -45,7 +48,8 @@
  * TIME          Each call has a deadline.  At the deadline the process is killed, so be done, or give up, before.  Ask
  *               host->time_left_ms(), and host->cancelled() wherever you wait: after true, give up and return REFUSED.
  * WHILE FROZEN  From a freeze until the thaw nothing in the process may wait for a disk: no write to a file, no open for writing, no
- *               close of a disk file, no fork, no exec, no syslog(3).  host->log() is safe: it never blocks.
+ *               close of a disk file, no fork, no exec, no syslog(3).  host->log() is safe: it never blocks.  An observer is not told
+ *               of freezes: it does such things within `ended` only, and has ended them when that returns.
  * GROWTH        Each struct begins with its size.  Members are only ever appended.  A newer host calls an older plugin with what it
  *               knows; an older host ignores what it doesn't know of a newer plugin.  A member behind the end of what the host
  *               gave you is not there: HV_VSS_HAS() tells.  What this header promises as version 1 holds for every later host.
@@ -92,7 +96,9 @@ enum {
 /* Bits of `roles`. */
 enum {
 	HV_VSS_ROLE_FILESYSTEM = 1,	/* suspends filesystems: has `claim` */
-	HV_VSS_ROLE_APPLICATION = 2	/* brings an application to rest */
+	HV_VSS_ROLE_APPLICATION = 2,	/* brings an application to rest */
+	/* Is told how cycles ended: has `ended`, and no other role beside it, since nobody may wait for an observer.  Appended to version 1. */
+	HV_VSS_ROLE_OBSERVER = 4
 };
 
 /* Bits of `flags`. */
@@ -197,11 +203,11 @@ struct hv_vss_opening {
 	const struct hv_vss_host *host;	/* valid until close has returned */
 };
 
-/* What check, claim, freeze and thaw are given. */
+/* What check, claim, freeze, thaw and ended are given. */
 struct hv_vss_step {
 	uint32_t	 size;
 	uint32_t	 outcome;	/* HV_VSS_OUTCOME_... */
-	uint32_t	 role;		/* freeze and thaw: the one HV_VSS_ROLE_... in which you are called; else 0 */
+	uint32_t	 role;		/* freeze, thaw, ended: the one HV_VSS_ROLE_... in which you are called; else 0 */
 	uint32_t	 mount_count;
 	const char	*cycle;		/* the cycle's id, as the log shows it */
 	const struct hv_vss_host *host;
@@ -237,7 +243,7 @@ struct hv_vss_step {
 struct hv_vss_plugin {
 	uint32_t	 size;		/* * sizeof(struct hv_vss_plugin) */
 	uint32_t	 abi;		/* * HV_VSS_PLUGIN_ABI */
-	uint32_t	 roles;		/* * HV_VSS_ROLE_..., one or both */
+	uint32_t	 roles;		/* * HV_VSS_ROLE_...: one, or filesystem and application */
 	uint32_t	 flags;		/* HV_VSS_HOLDS_SURVIVE_EXIT or 0 */
 	uint32_t	 number;	/* 1 to 99, lower ones freeze first and thaw last; 0: the configuration's, else 50 */
 	uint32_t	 reserved;	/* 0 */
@@ -253,7 +259,8 @@ struct hv_vss_plugin {
 	int32_t		(*open)(const struct hv_vss_opening *opening, void **self, char *reason, size_t reason_size);
 
 	/*
-	 * * Could you take part in a freeze now?  Called before every backup and whenever an administrator asks; changes nothing.
+	 * * but not of an observer.  Could you take part in a freeze now?  Called before every backup and whenever an administrator asks;
+	 * changes nothing.
 	 * DONE: yes.  REFUSED: no, and the backup must not start.
 	 */
 	int32_t		(*check)(void *self, const struct hv_vss_step *step, char *reason, size_t reason_size);
@@ -266,19 +273,30 @@ struct hv_vss_plugin {
 			    size_t reason_size);
 
 	/*
-	 * * Come to rest and stay so after returning.  DONE: what is on disk is consistent and stays as it is until the thaw.
+	 * * but not of an observer.  Come to rest and stay so after returning.  DONE: what is on disk is consistent and stays as it is until the thaw.
 	 * REFUSED, BROKEN: the backup fails; thaw comes all the same, so it need not tidy up.
 	 */
 	int32_t		(*freeze)(void *self, const struct hv_vss_step *step, char *reason, size_t reason_size);
 
 	/*
-	 * * Let go.  DONE: nothing is held any more, also when there was nothing to let go.  REFUSED: it is still held and may be
+	 * * but not of an observer.  Let go.  DONE: nothing is held any more, also when there was nothing to let go.  REFUSED: it is still held and may be
 	 * asked again.  BROKEN: you can't tell.  Must work without having been frozen, and twice.
 	 */
 	int32_t		(*thaw)(void *self, const struct hv_vss_step *step, char *reason, size_t reason_size);
 
 	/* * The last call: free what open made.  Nothing is held by then. */
 	void		(*close)(void *self);
+
+	/*
+	 * * with HV_VSS_ROLE_OBSERVER.  A cycle or a CHECK is over, nothing is frozen, and this is its record: a JSON object, the one that
+	 * `vssctl --json show` prints, with the members `daemon_version`, `state` (idle, refusing, owes) and `again` more; step->cycle is
+	 * its cycle.  `again` is true when an earlier process of yours may have been told of it before: whoever has just been started is told
+	 * of the latest.  Of several that wait because you are slow only the latest comes.
+	 * Whatever you return, nobody waits for it and nothing changes by it: a reason is logged.  When a FREEZE comes meanwhile, cancelled()
+	 * becomes true; who is still at work when the first filesystem is suspended is killed before.
+	 * Appended to version 1: an older host does not know the role and does not load an observer.
+	 */
+	int32_t		(*ended)(void *self, const struct hv_vss_step *step, const char *record, char *reason, size_t reason_size);
 };
 
 /* The one symbol the host looks for.  Must do nothing but return the table. */

@@ -30,6 +30,8 @@ pub const CLAIM_NOT_MINE: i32 = 19;
 pub const ROLE_FILESYSTEM: u32 = 1;
 /// Bit of `roles`: brings an application to rest.
 pub const ROLE_APPLICATION: u32 = 2;
+/// Bit of `roles`: is told how cycles ended.
+pub const ROLE_OBSERVER: u32 = 4;
 
 /// Bit of a plugin's `flags`: what it holds outlives its process.
 pub const HOLDS_SURVIVE_EXIT: u32 = 1;
@@ -150,6 +152,8 @@ pub type OpenFn = unsafe extern "C" fn(*const Opening, *mut *mut c_void, *mut c_
 pub type StepFn = unsafe extern "C" fn(*mut c_void, *const Step, *mut c_char, usize) -> i32;
 /// The type of `claim`.
 pub type ClaimFn = unsafe extern "C" fn(*mut c_void, *const Step, *const Mount, *mut c_char, usize) -> i32;
+/// The type of `ended`.
+pub type EndedFn = unsafe extern "C" fn(*mut c_void, *const Step, *const c_char, *mut c_char, usize) -> i32;
 /// The type of `close`.
 pub type CloseFn = unsafe extern "C" fn(*mut c_void);
 
@@ -173,6 +177,7 @@ pub struct Plugin {
     pub freeze: Option<StepFn>,
     pub thaw: Option<StepFn>,
     pub close: Option<CloseFn>,
+    pub ended: Option<EndedFn>,
 }
 
 /// The type of `hv_vss_plugin_v1`.

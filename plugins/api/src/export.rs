@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use crate::step::{Host, Mount, Step, pointers, text};
-use crate::{Claim, Config, Failure, Opening, Plugin, abi};
+use crate::{About, Claim, Config, Failure, Observer, Opening, Plugin, abi};
 
 /// The table of a plugin, as [`export_plugin!`](crate::export_plugin) keeps it.
 pub struct Table(abi::Plugin);
@@ -23,7 +23,6 @@ impl Table {
     #[must_use]
     pub fn of<P: Plugin>() -> Self {
         let about = P::ABOUT;
-        let leaked = |text: &str| CString::new(text.replace('\0', "")).unwrap_or_default().into_raw().cast_const();
         let mut roles = 0;
         if about.filesystem {
             roles |= abi::ROLE_FILESYSTEM;
@@ -32,21 +31,27 @@ impl Table {
             roles |= abi::ROLE_APPLICATION;
         }
         Self(abi::Plugin {
-            size: size_of::<abi::Plugin>() as u32,
-            abi: abi::PLUGIN_ABI,
             roles,
             flags: if about.holds_survive_exit { abi::HOLDS_SURVIVE_EXIT } else { 0 },
-            number: about.number.into(),
-            reserved: 0,
-            name: leaked(about.name),
-            version: leaked(about.version),
-            description: leaked(about.description),
             open: Some(open::<P>),
             check: Some(check::<P>),
             claim: Some(claim::<P>),
             freeze: Some(freeze::<P>),
             thaw: Some(thaw::<P>),
             close: Some(close::<P>),
+            ..named(&about)
+        })
+    }
+
+    /// Builds the table of the observer `O`.
+    #[must_use]
+    pub fn of_observer<O: Observer>() -> Self {
+        Self(abi::Plugin {
+            roles: abi::ROLE_OBSERVER,
+            open: Some(observer_open::<O>),
+            close: Some(observer_close::<O>),
+            ended: Some(ended::<O>),
+            ..named(&O::ABOUT)
         })
     }
 
@@ -54,6 +59,29 @@ impl Table {
     #[must_use]
     pub fn as_ptr(&self) -> *const abi::Plugin {
         &raw const self.0
+    }
+}
+
+/// A table with the names of a plugin, and no function.
+fn named(about: &About) -> abi::Plugin {
+    let leaked = |text: &str| CString::new(text.replace('\0', "")).unwrap_or_default().into_raw().cast_const();
+    abi::Plugin {
+        size: size_of::<abi::Plugin>() as u32,
+        abi: abi::PLUGIN_ABI,
+        roles: 0,
+        flags: 0,
+        number: about.number.into(),
+        reserved: 0,
+        name: leaked(about.name),
+        version: leaked(about.version),
+        description: leaked(about.description),
+        open: None,
+        check: None,
+        claim: None,
+        freeze: None,
+        thaw: None,
+        close: None,
+        ended: None,
     }
 }
 
@@ -87,9 +115,30 @@ unsafe extern "C" fn open<P: Plugin>(
     reason: *mut c_char,
     room: usize,
 ) -> i32 {
-    let reason = Reason { at: reason, room };
-    guarded("open", &reason, || {
-        // SAFETY: the host passes a valid struct of at least version 1.
+    // SAFETY: the host passes a valid struct of at least version 1, and a place for our pointer.
+    unsafe { opened_by(P::open, opening, this, &Reason { at: reason, room }) }
+}
+
+unsafe extern "C" fn observer_open<O: Observer>(
+    opening: *const abi::Opening,
+    this: *mut *mut c_void,
+    reason: *mut c_char,
+    room: usize,
+) -> i32 {
+    // SAFETY: the host passes a valid struct of at least version 1, and a place for our pointer.
+    unsafe { opened_by(O::open, opening, this, &Reason { at: reason, room }) }
+}
+
+/// # Safety
+/// `opening` is a valid struct of at least version 1, and `this` a place for a pointer.
+unsafe fn opened_by<T>(
+    constructor: fn(Opening<'_>) -> Result<T, Failure>,
+    opening: *const abi::Opening,
+    this: *mut *mut c_void,
+    reason: &Reason,
+) -> i32 {
+    guarded("open", reason, || {
+        // SAFETY: promised above.
         let raw = unsafe { *opening };
         // SAFETY: it lists setting_count pointers to settings that live through the call.
         let listed = unsafe { pointers(raw.settings, raw.setting_count) };
@@ -107,8 +156,8 @@ unsafe extern "C" fn open<P: Plugin>(
         config.json = unsafe { text(raw.json) }.unwrap_or_default().to_owned();
         // SAFETY: the host's functions are valid while the plugin is.
         let host = unsafe { Host::from_raw(raw.host) };
-        let plugin = P::open(Opening { config, host })?;
-        // SAFETY: the host passes a place for our pointer.
+        let plugin = constructor(Opening { config, host })?;
+        // SAFETY: promised above.
         unsafe { *this = Box::into_raw(Box::new(plugin)).cast() };
         Ok(abi::DONE)
     })
@@ -174,11 +223,41 @@ unsafe extern "C" fn claim<P: Plugin>(
     })
 }
 
+unsafe extern "C" fn ended<O: Observer>(
+    this: *mut c_void,
+    step: *const abi::Step,
+    record: *const c_char,
+    reason: *mut c_char,
+    room: usize,
+) -> i32 {
+    guarded("ended", &Reason { at: reason, room }, || {
+        // SAFETY: the host passes what open gave it; one call at a time, so nobody else has a reference.
+        let observer = unsafe { &mut *this.cast::<O>() };
+        // SAFETY: valid through the call.
+        let step = unsafe { Step::from_raw(step) };
+        // SAFETY: a string that lives through the call.
+        let record = unsafe { text(record) }.unwrap_or_default();
+        observer.ended(&step, record).map(|()| abi::DONE)
+    })
+}
+
 unsafe extern "C" fn close<P: Plugin>(this: *mut c_void) {
+    // SAFETY: what open gave the host, given back once, with the last call.
+    unsafe { closed_by(P::close, this) }
+}
+
+unsafe extern "C" fn observer_close<O: Observer>(this: *mut c_void) {
+    // SAFETY: what open gave the host, given back once, with the last call.
+    unsafe { closed_by(O::close, this) }
+}
+
+/// # Safety
+/// `this` came from [`opened_by`] for the same `T`, and is not used again.
+unsafe fn closed_by<T>(last: fn(T), this: *mut c_void) {
     let nowhere = Reason { at: std::ptr::null_mut(), room: 0 };
     guarded("close", &nowhere, || {
-        // SAFETY: what open gave the host, given back once, with the last call.
-        unsafe { Box::from_raw(this.cast::<P>()) }.close();
+        // SAFETY: promised above.
+        last(*unsafe { Box::from_raw(this.cast::<T>()) });
         Ok(abi::DONE)
     });
 }

@@ -43,6 +43,8 @@
 //! In its `Cargo.toml`: `[lib] crate-type = ["cdylib"]`, and the library's name is the plugin's file name. Put the `.so` into the plugin
 //! directory, owned by root and writable by nobody else, and ask `vssctl plugin inspect FILE` what hv_vss thinks of it.
 //!
+//! An [`Observer`] brings nothing to rest: it is told of each cycle when that is over, and is exported with `export_plugin!(observer: TYPE)`.
+//!
 //! What every plugin must keep to stands at the top of the C header, `include/hv_vss_plugin.h`: threads, time, and what may not be done
 //! while something is frozen. A panic in any method is caught and becomes [`Failure::Broken`]; a plugin built with `panic = "abort"` takes
 //! its process down instead, which fails the backup in the same way.
@@ -87,6 +89,12 @@ impl About {
     #[must_use]
     pub const fn filesystem(name: &'static str, version: &'static str, description: &'static str) -> Self {
         Self { filesystem: true, application: false, ..Self::application(name, version, description) }
+    }
+
+    /// An [`Observer`].
+    #[must_use]
+    pub const fn observer(name: &'static str, version: &'static str, description: &'static str) -> Self {
+        Self { filesystem: false, application: false, ..Self::application(name, version, description) }
     }
 
     /// The same with another number.
@@ -165,16 +173,45 @@ pub trait Plugin: Sized + 'static {
     fn close(self) {}
 }
 
-/// Makes a type that implements [`Plugin`] the plugin of this library: exports the one symbol that the host looks for.
+/// A plugin that holds nothing and is told how cycles ended. Nobody waits for it: whatever it does, takes or says, no backup is another for it.
+pub trait Observer: Sized + 'static {
+    /// What it is: [`About::observer`].
+    const ABOUT: About;
+
+    /// Called once, first: read the settings, connect, allocate. It may be asked by `vssctl check`, too, so change nothing yet.
+    ///
+    /// # Errors
+    /// When the observer can't work so; nothing else is called then.
+    fn open(opening: Opening<'_>) -> Result<Self, Failure>;
+
+    /// A cycle or a CHECK is over, and nothing is frozen. `record` is a JSON object; the header says what is in it, and when it comes again.
+    /// After [`Step::cancelled`] has become true, end soon: what is still at work when the first filesystem is suspended is killed.
+    ///
+    /// # Errors
+    /// The sentence is logged.
+    fn ended(&mut self, step: &Step<'_>, record: &str) -> Result<(), Failure>;
+
+    /// The last call.
+    fn close(self) {}
+}
+
+/// Makes a type that implements [`Plugin`] the plugin of this library: exports the one symbol that the host looks for. For an [`Observer`] write
+/// `export_plugin!(observer: TYPE)`.
 #[macro_export]
 macro_rules! export_plugin {
+    (observer: $observer:ty) => {
+        $crate::export_plugin!(@table $crate::export::Table::of_observer::<$observer>);
+    };
     ($plugin:ty) => {
+        $crate::export_plugin!(@table $crate::export::Table::of::<$plugin>);
+    };
+    (@table $table:expr) => {
         /// The one symbol the host looks for.
         #[allow(unsafe_code, reason = "the symbol's name is the ABI's")]
         #[unsafe(no_mangle)]
         pub extern "C" fn hv_vss_plugin_v1() -> *const $crate::abi::Plugin {
             static TABLE: ::std::sync::OnceLock<$crate::export::Table> = ::std::sync::OnceLock::new();
-            TABLE.get_or_init($crate::export::Table::of::<$plugin>).as_ptr()
+            TABLE.get_or_init($table).as_ptr()
         }
     };
 }

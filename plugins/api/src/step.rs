@@ -46,6 +46,8 @@ pub enum Role {
     Filesystem,
     /// It brings an application to rest.
     Application,
+    /// It is told how a cycle ended.
+    Observer,
 }
 
 /// How serious a log line is.
@@ -242,7 +244,7 @@ unsafe fn as_far_as_given(raw: *const abi::Step) -> abi::Step {
     unsafe { step.assume_init() }
 }
 
-/// What `check`, `claim`, `freeze` and `thaw` are told. It also does all that [`Host`] does.
+/// What `check`, `claim`, `freeze`, `thaw` and `ended` are told. It also does all that [`Host`] does.
 pub struct Step<'a> {
     given: abi::Step,
     host: Host<'a>,
@@ -286,6 +288,7 @@ impl<'a> Step<'a> {
         match self.given.role {
             abi::ROLE_FILESYSTEM => Some(Role::Filesystem),
             abi::ROLE_APPLICATION => Some(Role::Application),
+            abi::ROLE_OBSERVER => Some(Role::Observer),
             _ => None,
         }
     }

@@ -36,6 +36,7 @@ fn structs() -> (String, String) {
         }
         "hv_vss_plugin" abi::Plugin {
             size abi roles flags number reserved name version description open check claim freeze thaw close
+            ended
         }
     }
 }
@@ -99,6 +100,7 @@ hv_vss_plugin.close 88
 /// What was appended since, under the same promise.
 const APPENDED: &str = "\
 hv_vss_step.only 80
+hv_vss_plugin.ended 96
 ";
 
 fn include() -> PathBuf {
@@ -143,7 +145,7 @@ fn cxx17_takes_the_header_and_gives_it_the_same_layout() {
 
 #[test]
 fn every_number_of_the_header_is_the_mirrors() {
-    let numbers: [(&str, i64); 27] = [
+    let numbers: [(&str, i64); 28] = [
         ("HV_VSS_PLUGIN_ABI", abi::PLUGIN_ABI.into()),
         ("HV_VSS_DONE", abi::DONE.into()),
         ("HV_VSS_REFUSED", abi::REFUSED.into()),
@@ -154,6 +156,7 @@ fn every_number_of_the_header_is_the_mirrors() {
         ("HV_VSS_CLAIM_NOT_MINE", abi::CLAIM_NOT_MINE.into()),
         ("HV_VSS_ROLE_FILESYSTEM", abi::ROLE_FILESYSTEM.into()),
         ("HV_VSS_ROLE_APPLICATION", abi::ROLE_APPLICATION.into()),
+        ("HV_VSS_ROLE_OBSERVER", abi::ROLE_OBSERVER.into()),
         ("HV_VSS_HOLDS_SURVIVE_EXIT", abi::HOLDS_SURVIVE_EXIT.into()),
         ("HV_VSS_OUTCOME_OK", abi::OUTCOME_OK.into()),
         ("HV_VSS_OUTCOME_ABORTED", abi::OUTCOME_ABORTED.into()),

@@ -18,7 +18,7 @@ use crate::link::{Link, one_line};
 /// Whether a call may be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Check, claim and freeze: at the deadline, when cancelled, and when the orchestrator is gone.
+    /// Check, claim, freeze and ended: at the deadline, when cancelled, and when the orchestrator is gone.
     UntilToldOrAlone,
     /// A thaw that was asked for: only when cancelled. That the orchestrator died meanwhile is no reason to stop letting go.
     UntilTold,

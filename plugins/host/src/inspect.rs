@@ -100,6 +100,7 @@ fn members(table: &hv_vss_plugin::abi::Plugin) -> Vec<String> {
         ("freeze", table.freeze.is_some()),
         ("thaw", table.thaw.is_some()),
         ("close", table.close.is_some()),
+        ("ended", table.ended.is_some()),
     ];
     functions.iter().filter(|(_, there)| *there).map(|(name, _)| (*name).to_owned()).collect()
 }

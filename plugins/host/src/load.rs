@@ -120,23 +120,26 @@ const EMPTY: abi::Plugin = abi::Plugin {
     freeze: None,
     thaw: None,
     close: None,
+    ended: None,
 };
 
 /// The required members that a table does not have, by their names in the header.
 #[must_use]
 pub fn missing_members(table: &abi::Plugin) -> Vec<&'static str> {
     let filesystem = table.roles & abi::ROLE_FILESYSTEM != 0;
+    let observer = table.roles & abi::ROLE_OBSERVER != 0;
     let present = [
         ("abi", table.abi != 0),
-        ("roles", table.roles & (abi::ROLE_FILESYSTEM | abi::ROLE_APPLICATION) != 0),
+        ("roles", table.roles & (abi::ROLE_FILESYSTEM | abi::ROLE_APPLICATION | abi::ROLE_OBSERVER) != 0),
         ("name", !table.name.is_null()),
         ("version", !table.version.is_null()),
         ("open", table.open.is_some()),
-        ("check", table.check.is_some()),
+        ("check", table.check.is_some() || observer),
         ("claim", table.claim.is_some() || !filesystem),
-        ("freeze", table.freeze.is_some()),
-        ("thaw", table.thaw.is_some()),
+        ("freeze", table.freeze.is_some() || observer),
+        ("thaw", table.thaw.is_some() || observer),
         ("close", table.close.is_some()),
+        ("ended", table.ended.is_some() || !observer),
     ];
     present.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect()
 }
@@ -146,6 +149,10 @@ fn about(table: &abi::Plugin) -> Result<About, String> {
     if !missing.is_empty() {
         let members = if missing.len() == 1 { "member" } else { "members" };
         return Err(format!("its table lacks the required {members} {}", missing.join(", ")));
+    }
+    if table.roles & abi::ROLE_OBSERVER != 0 && table.roles & (abi::ROLE_FILESYSTEM | abi::ROLE_APPLICATION) != 0 {
+        let why = "it is an observer and has another role beside that: nobody may wait for an observer, so make two plugins of it";
+        return Err(why.to_owned());
     }
     let number = match table.number {
         0 => None,
@@ -166,6 +173,7 @@ fn about(table: &abi::Plugin) -> Result<About, String> {
         abi: table.abi,
         filesystem: table.roles & abi::ROLE_FILESYSTEM != 0,
         application: table.roles & abi::ROLE_APPLICATION != 0,
+        observer: table.roles & abi::ROLE_OBSERVER != 0,
         holds_survive_exit: table.flags & abi::HOLDS_SURVIVE_EXIT != 0,
         number,
     };

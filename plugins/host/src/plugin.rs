@@ -173,6 +173,23 @@ impl Plugin {
         self.judged(deed.name(), code).map(|()| Done { lost })
     }
 
+    /// Tells an observer that a cycle is over.
+    ///
+    /// # Errors
+    /// When it refuses or fails.
+    pub fn ended(&mut self, order: Order, step: &Step, record: &str) -> Result<(), Failure> {
+        let Some(ended) = self.table.ended.filter(|_| self.about.observer) else { return Err(self.lacks("ended")) };
+        let mounts = CMounts::of(&step.mounts);
+        let (cycle, record) = (c_string(&step.cycle), c_string(record));
+        let raw = abi::Step { role: abi::ROLE_OBSERVER, ..self.raw_step(step, cycle.as_ptr(), &mounts) };
+        let this = self.this;
+        let (buffer, room) = self.reason.lend();
+        // SAFETY: as in step().
+        let call = || unsafe { ended(this, &raw const raw, record.as_ptr(), buffer, room) };
+        let (code, _) = self.called(order, step.deadline, call);
+        self.judged("ended", code)
+    }
+
     /// Whose is each of these mounts? One claim for each.
     ///
     /// # Errors

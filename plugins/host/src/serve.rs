@@ -119,6 +119,7 @@ impl Service {
             }
             Call::Freeze { step, role, expiry, only } => self.freeze(order, &step, role, expiry, only.as_deref()),
             Call::Thaw { step, role, owed } => self.thaw(id, &step, role, &owed),
+            Call::Ended { step, record } => self.plugin.ended(order, &step, &record).map(|()| Answer::done()),
             // The link keeps these two to itself and to run().
             Call::Close | Call::Cancel { .. } => Ok(Answer::done()),
         };

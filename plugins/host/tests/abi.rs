@@ -68,17 +68,55 @@ fn the_plugin_compiled_for_the_first_abi_goes_through_its_life_in_this_build() {
     goes_through_its_life(&kept().join("v1-amd64.so"));
 }
 
+/// An observer of the day that role was appended.
+#[track_caller]
+fn observes(file: &Path) {
+    let mut stage = Stage::around(file, &[]);
+    let about = stage.loaded();
+    assert_eq!((about.name.as_str(), about.abi), ("first_observer", 1));
+    assert_eq!((about.filesystem, about.application, about.observer, about.number), (false, false, true, None));
+    assert_eq!(stage.host.call(Call::Open { config: serde_json::Map::new() }, SOON), done());
+    for _ in 0..2 {
+        let record = "{\"cycle\":\"c1\"}".to_owned();
+        let ended = Call::Ended { step: Step { mounts: vec![], ..step() }, record };
+        assert_eq!(stage.host.call(ended, SOON), done());
+    }
+    assert_eq!(stage.host.call(Call::Close, SOON), done());
+    assert!(stage.ends_well());
+    let said = stage.host.said.iter().filter_map(|event| match event {
+        Event::Log { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), ["told once", "told again", "closed"]);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_observer_compiled_when_that_role_was_appended_is_told_in_this_build() {
+    observes(&kept().join("v1-observer-amd64.so"));
+}
+
+#[test]
+fn the_observers_source_still_compiles_against_this_header_and_does_the_same() {
+    observes(&compiled("v1-observer.c").0);
+}
+
 #[test]
 fn its_source_still_compiles_against_this_header_and_does_the_same() {
-    let file = Scratch::new("v1-of-today.so");
+    goes_through_its_life(&compiled("v1.c").0);
+}
+
+#[track_caller]
+fn compiled(source: &str) -> Scratch {
+    let file = Scratch::new("of-today.so");
     let compiled = std::process::Command::new("cc")
         .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/include"))
         .arg("-o")
         .arg(&file.0)
-        .arg(kept().join("v1.c"))
+        .arg(kept().join(source))
         .status()
         .expect("a C compiler, as cc");
     assert!(compiled.success());
-    goes_through_its_life(&file.0);
+    file
 }

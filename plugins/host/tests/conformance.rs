@@ -44,6 +44,25 @@ fn a_good_plugin_keeps_every_promise_in_both_roles() {
 }
 
 #[test]
+fn a_good_observer_keeps_every_promise_and_is_never_asked_to_freeze() {
+    let report = trial_of(&["-DROLES=4", "-DNO_THAW"], &[], SOON);
+    assert_eq!(broken_promises(&report), []);
+    assert_eq!(report.findings.len(), 4 + 4, "{report}");
+    assert!(!report.to_string().contains("freeze"), "{report}");
+}
+
+#[test]
+fn an_observer_that_does_not_give_up_or_crashes_is_found() {
+    let report = trial_of(&["-DROLES=4"], &[("in", "ended"), ("do", "loop")], PATIENCE);
+    let broken = broken_promises(&report);
+    let found = |part: &str, why: &str| broken.iter().any(|(claim, said)| claim.contains(part) && said.contains(why));
+    assert!(found("told to give up", "look at cancelled()"), "{report}");
+    assert!(found("of every kind", "did not end in time"), "{report}");
+    let report = trial_of(&["-DROLES=4"], &[("in", "ended"), ("do", "crash")], SOON);
+    assert_eq!(broken_promises(&report).len(), 4, "{report}");
+}
+
+#[test]
 fn a_filesystem_plugin_without_a_filesystem_to_freeze_is_tried_as_far_as_that_goes() {
     let trial = Trial {
         program: Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin")).into(),

@@ -113,6 +113,36 @@ fn the_plugin_in_rust_is_made_from_the_guides_two_files_and_keeps_every_promise(
     fs::write(empty.0.join("Cargo.toml"), format!("{manifest}\n[workspace]\n")).expect("the manifest");
     fs::create_dir_all(empty.0.join("src")).expect("a directory");
     fs::write(empty.0.join("src/lib.rs"), block("rust", "export_plugin!(Queued)")).expect("the source");
+    built_by_cargo(&empty);
+    queued_keeps_every_promise(&empty.0.join("target/debug/libqueued.so"), &empty.0);
+}
+
+#[test]
+fn the_guides_observer_is_made_from_its_own_text_and_keeps_every_promise() {
+    let empty = Empty::new("observer");
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api").canonicalize().expect("the SDK");
+    let manifest = block("toml", "name = \"queued\"").replace("../hv_vss/plugins/api", &sdk.display().to_string());
+    let manifest = manifest.replace("queued", "pager");
+    fs::write(empty.0.join("Cargo.toml"), format!("{manifest}\n[workspace]\n")).expect("the manifest");
+    fs::create_dir_all(empty.0.join("src")).expect("a directory");
+    fs::write(empty.0.join("src/lib.rs"), block("rust", "export_plugin!(observer: Pager)")).expect("the source");
+    built_by_cargo(&empty);
+    let program = Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin"));
+    let report = run(&Trial {
+        program: program.into(),
+        file: empty.0.join("target/debug/libpager.so"),
+        options: vec![],
+        config: serde_json::Map::new(),
+        mounts: vec![mount("/data", 1)],
+        freezable: None,
+        patience: SOON,
+    });
+    assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::Kept), "{report}");
+    assert!(report.about.is_some_and(|about| about.observer));
+}
+
+#[track_caller]
+fn built_by_cargo(empty: &Empty) {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .args(["build", "--offline", "--quiet", "--target-dir", "target"])
         .env_remove("CARGO_BUILD_TARGET_DIR")
@@ -122,7 +152,6 @@ fn the_plugin_in_rust_is_made_from_the_guides_two_files_and_keeps_every_promise(
         .expect("cargo");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
-    queued_keeps_every_promise(&empty.0.join("target/debug/libqueued.so"), &empty.0);
 }
 
 fn manual() -> String {

@@ -20,8 +20,8 @@ fn a_good_plugin_is_described() {
     let about = report.about.expect("it was loaded");
     assert_eq!((about.name.as_str(), about.number, about.abi), ("mischief", Some(7), 1));
     assert_eq!((about.filesystem, about.application, about.holds_survive_exit), (true, true, true));
-    assert_eq!(report.members, ["open", "check", "claim", "freeze", "thaw", "close"]);
-    assert_eq!(report.table_size, Some(96));
+    assert_eq!(report.members, ["open", "check", "claim", "freeze", "thaw", "close", "ended"]);
+    assert_eq!(report.table_size, Some(104));
     assert!(report.needs.iter().any(|library| library.starts_with("libc.so")), "{:?}", report.needs);
     assert_eq!(report.not_found, [""; 0]);
     if nix::unistd::geteuid().is_root() {

@@ -28,11 +28,13 @@ fn a_plugin_compiled_with_a_mistake_in_its_table_is_told_which_one() {
     for (option, expected) in [
         ("-DNO_THAW", "its table lacks the required member thaw"),
         ("-DROLES=0", "its table lacks the required member roles"),
-        ("-DROLES=4", "its table lacks the required member roles"),
+        ("-DROLES=8", "its table lacks the required member roles"),
+        ("-DROLES=4 -DNO_ENDED", "its table lacks the required member ended"),
+        ("-DROLES=6", "it is an observer and has another role beside that"),
         ("-DTABLE_SIZE=16", "its table lacks the required members name, version, open, check, freeze, thaw, close"),
         (
             "-DTABLE_SIZE=0",
-            "its table says that it is 0 bytes long: `size` must be sizeof(struct hv_vss_plugin), which is 96 here",
+            "its table says that it is 0 bytes long: `size` must be sizeof(struct hv_vss_plugin), which is 104 here",
         ),
         ("-DTABLE_SIZE=4000000000u", "its table says that it is 4000000000 bytes long"),
         ("-DNUMBER=100", "it asks for the number 100: 1 to 99 are possible, or 0 for the default"),
@@ -40,7 +42,8 @@ fn a_plugin_compiled_with_a_mistake_in_its_table_is_told_which_one() {
         ("-DNO_ENTRY", "it does not export hv_vss_plugin_v1"),
         ("-DUNDEFINED_SYMBOL", "a_symbol_that_nobody_has"),
     ] {
-        let why = said_of(&plugin_with(&[option]));
+        let options: Vec<&str> = option.split(' ').collect();
+        let why = said_of(&plugin_with(&options));
         assert!(why.contains(expected), "{option}: {why}");
     }
 }

@@ -72,6 +72,13 @@ pub enum Call {
         /// Empty when this process itself did the freeze.
         owed: Vec<String>,
     },
+    /// To an observer: a cycle or a CHECK is over.
+    Ended {
+        /// Which cycle, until when the observer may be at it.
+        step: Step,
+        /// The cycle's record, as JSON.
+        record: String,
+    },
     /// Prepare to end. The host answers and exits.
     Close,
     /// Give up the call with this id as soon as possible; it still gets its answer.
@@ -179,6 +186,9 @@ pub struct About {
     pub filesystem: bool,
     /// It brings an application to rest.
     pub application: bool,
+    /// It is told how cycles ended, and does nothing else.
+    #[serde(default)]
+    pub observer: bool,
     /// Its holds outlive its process, so its death releases nothing.
     pub holds_survive_exit: bool,
     /// Its place in the order, 0 to 99, unless the configuration gives another; none: 50.
@@ -309,6 +319,10 @@ mod tests {
             let text = serde_json::to_string(&request).unwrap();
             assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
         }
+
+        let request = Request { id: 10, call: Call::Ended { step, record: "{\"cycle\":\"c7\"}".into() } };
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
 
         let event = Event::Answer { id: 9, answer: Answer::Refused { reason: "no".into() } };
         let text = serde_json::to_string(&event).unwrap();

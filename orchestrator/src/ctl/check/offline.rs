@@ -1,10 +1,9 @@
 //! Would a backup work? Found out without the daemon, as it would find it out: the same configuration, the same plan, plugins in processes of their
 //! own that are thrown away afterwards. Nothing is frozen and nothing is changed.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
-use std::{fs, io};
 
 use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::mounts::{self, Mount, Source};
@@ -18,6 +17,7 @@ use crate::ctl::hooks;
 use crate::ctl::settings::{self, Settings};
 use crate::cycle::HostId;
 use crate::plan::{App, Judged, Judging, Plan, Verdict};
+use crate::plugin_files;
 
 /// How long a plugin may take to load, and to open its settings.
 const STARTING: Duration = Duration::from_secs(10);
@@ -30,6 +30,8 @@ struct Tried {
     config: PluginConfig,
     /// Ready for calls, or why not.
     host: Result<(Hosted, About), String>,
+    /// No backup waits for it.
+    observes: bool,
 }
 
 /// Finds out.
@@ -84,36 +86,36 @@ pub(super) fn findings(settings: &Settings, asked: Asked) -> Findings {
 /// Every plugin that is there and not left out.
 fn start_all(config: &Config, reasons: &mut Vec<String>) -> Vec<Tried> {
     let directory = &config.paths.plugins;
-    let files = match plugin_files(directory) {
+    let files = match plugin_files::find(directory) {
         Ok(files) => files,
         Err(error) => {
             reasons.push(format!("can't read the plugin directory {}: {error}", directory.display()));
             return Vec::new();
         }
     };
-    if files.is_empty() {
-        reasons.push(format!("there is no plugin in {}: install at least ufs.so", directory.display()));
-    }
+    reasons.extend(plugin_files::none_in(directory, &files));
     let mut plugins = Vec::new();
     for (name, file) in files {
         let own = config.plugin(&name);
-        if own.enabled == Some(false) {
+        if !file.default.enabled(&own) {
             continue;
         }
-        let host = start(&config.paths.plugin_host, &file, &own);
+        let mut observes = false;
+        let host = start(&config.paths.plugin_host, &file.path, &own, &mut observes);
         if let Err(why) = &host
+            && !observes
             && own.required != Some(false)
         {
             reasons.push(format!(
                 "plugin {name} {why}; repair it, or set required = false or enabled = false in [plugin.{name}]"
             ));
         }
-        plugins.push(Tried { name, config: own, host });
+        plugins.push(Tried { name, config: own, host, observes });
     }
     plugins
 }
 
-fn start(program: &Path, file: &Path, config: &PluginConfig) -> Result<(Hosted, About), String> {
+fn start(program: &Path, file: &Path, config: &PluginConfig, observes: &mut bool) -> Result<(Hosted, About), String> {
     // As the daemon starts it, so that a limit that is too low shows here.
     let options: Vec<String> =
         config.process_limits.iter().flat_map(|(key, value)| [format!("--{key}"), value.clone()]).collect();
@@ -129,6 +131,7 @@ fn start(program: &Path, file: &Path, config: &PluginConfig) -> Result<(Hosted, 
             Err(how) => return Err(format!("can't be used: {how}")),
         }
     };
+    *observes = about.observer;
     match host.call(Call::Open { config: config.settings.clone() }, STARTING) {
         Ended::Answered(Answer::Done { .. }) => Ok((host, about)),
         Ended::Answered(Answer::Refused { reason } | Answer::Broken { reason }) => {
@@ -137,20 +140,6 @@ fn start(program: &Path, file: &Path, config: &PluginConfig) -> Result<(Hosted, 
         Ended::Died(how) => Err(format!("can't be used: {how}")),
         Ended::TimedOut => Err(format!("did not open its settings within {STARTING:?}")),
     }
-}
-
-/// The plugins in a directory, by name.
-fn plugin_files(directory: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "so")
-            && let Some(name) = path.file_stem().and_then(|stem| stem.to_str())
-        {
-            found.insert(name.to_owned(), path);
-        }
-    }
-    Ok(found)
 }
 
 fn claims(config: &Config, plugins: &mut [Tried], deadline: Monotonic, reasons: &mut Vec<String>) -> Vec<Judged> {
@@ -173,6 +162,9 @@ fn checks(plugins: &mut [Tried], deadline: Monotonic, reasons: &mut Vec<String>)
     let mut apps = Vec::new();
     for (at, plugin) in plugins.iter_mut().enumerate() {
         let Ok((_, about)) = &plugin.host else { continue };
+        if about.observer {
+            continue;
+        }
         let (application, filesystem) = (about.application, about.filesystem);
         match plugin.answer(Call::Check(step(deadline)), deadline) {
             Ok(_) if application => apps.push(App { host: HostId(at), number: plugin.number() }),
@@ -227,6 +219,7 @@ impl Tried {
             pid: None,
             filesystem: about.is_some_and(|(_, about)| about.filesystem),
             application: about.is_some_and(|(_, about)| about.application),
+            observer: self.observes,
             trouble: self.host.as_ref().err().cloned(),
             restarts: 0,
         }

@@ -69,6 +69,7 @@ fn defaults(config: &Config) -> Vec<(&'static str, &'static str, Result<Value, &
         ("time", "thaw_answer_after", Ok(span(limits.thaw_answer_after))),
         ("time", "last_flush", Ok(span(limits.last_flush))),
         ("time", "thaw_limit", Ok(span(limits.thaw_limit))),
+        ("time", "observer_limit", Ok(span(limits.observer_limit))),
         ("paths", "plugins", path(&paths.plugins)),
         ("paths", "plugin_host", path(&paths.plugin_host)),
         ("paths", "flush", path(&paths.flush)),

@@ -89,7 +89,9 @@ impl Stage {
             let overdue = |call: &Call, at: Monotonic| match call {
                 // While freezing, the request's own time ends it.
                 Call::Freeze { step, .. } => state != "frozen" && step.deadline + self.limits.thaw_answer_after <= at,
-                Call::Thaw { step, .. } | Call::Check(step) | Call::Claim { step, .. } => step.deadline <= at,
+                Call::Thaw { step, .. } | Call::Check(step) | Call::Claim { step, .. } | Call::Ended { step, .. } => {
+                    step.deadline <= at
+                }
                 Call::Open { .. } | Call::Close | Call::Cancel { .. } => false,
             };
             if let Some(request) = process.calls.front()

@@ -22,6 +22,8 @@ pub struct Part {
     pub filesystem: bool,
     /// It is an application.
     pub application: bool,
+    /// It is told how cycles ended, and does nothing else.
+    pub observer: bool,
     /// What it suspends stays so when it dies.
     pub survives_exit: bool,
     /// Its number.
@@ -38,6 +40,7 @@ impl Part {
             name: name.to_owned(),
             filesystem: false,
             application: true,
+            observer: false,
             survives_exit: false,
             number,
             scripts: Vec::new(),
@@ -62,6 +65,12 @@ impl Part {
         Self { survives_exit: true, ..Self::ufs() }
     }
 
+    /// An observer.
+    #[must_use]
+    pub fn observer(name: &str) -> Self {
+        Self { observer: true, application: false, ..Self::app(name, 90) }
+    }
+
     pub(super) fn about(&self) -> About {
         About {
             name: self.name.clone(),
@@ -70,6 +79,7 @@ impl Part {
             abi: 1,
             filesystem: self.filesystem,
             application: self.application,
+            observer: self.observer,
             holds_survive_exit: self.survives_exit,
             number: Some(self.number),
         }
@@ -238,7 +248,7 @@ impl Plugin {
                 self.suspended.retain(|held| step.mounts.iter().all(|mount| mount.fsid != *held));
                 Answer::Done { claims: Vec::new(), held }
             }
-            Call::Open { .. } | Call::Close | Call::Cancel { .. } => Answer::done(),
+            Call::Open { .. } | Call::Ended { .. } | Call::Close | Call::Cancel { .. } => Answer::done(),
         }
     }
 

@@ -532,13 +532,19 @@ impl Stage {
             }
             Call::Cancel { .. } => "cancel".to_owned(),
             Call::Check(_) => "check".to_owned(),
+            Call::Ended { .. } => "ended".to_owned(),
             Call::Claim { .. } => "claim".to_owned(),
             Call::Freeze { role: Role::Application, .. } => format!("freeze {name}"),
             Call::Freeze { step, .. } => format!("freeze {}", on(&step.mounts)),
             Call::Thaw { step, role: Role::Application, .. } => format!("thaw {name} {:?}", step.outcome),
             Call::Thaw { step, .. } => format!("thaw {} {:?}", on(&step.mounts), step.outcome),
         };
+        let suspends = self.suspends();
+        let plugin = &mut self.plugins[at];
         match &request.call {
+            Call::Ended { .. } if suspends => {
+                self.wrong(format!("{name} is told of a cycle while a filesystem is suspended"))
+            }
             Call::Freeze { role, expiry, .. } => {
                 plugin.expiry = Some(*expiry);
                 plugin.let_go = false;

@@ -138,3 +138,88 @@ fn a_machine_that_sleeps_wakes_to_what_became_due() {
     // The driver has given up on it, and told the host so.
     assert_eq!(harness.heard(), [Heard::Success, Heard::GaveUp]);
 }
+
+fn with_an_observer() -> Harness {
+    let mut cast = Cast::default();
+    // The fourth by name.
+    cast.parts.push(Part::observer("watch"));
+    Harness::new(cast)
+}
+
+/// Everybody does as he is asked, but for the observer.
+fn all_but_the_observer_answer(harness: &mut Harness) {
+    loop {
+        let before = harness.calls().len();
+        match harness.next_by_itself() {
+            Some(next) if !matches!(next, Answers(3, _)) => harness.happens(next),
+            _ => {
+                // The one beside the applications, the last one, and one of an earlier CHECK.
+                (0..3).for_each(|_| harness.happens(Happening::FlushEnds));
+                if harness.calls().len() == before {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_observer_at_work_is_told_to_give_up_when_a_freeze_comes_and_killed_before_the_first_suspend() {
+    let mut harness = with_an_observer();
+    harness.happens(Asks(Check));
+    all_but_the_observer_answer(&mut harness);
+    assert_eq!(harness.heard(), [Heard::Success]);
+    harness.happens(Asks(Freeze));
+    all_but_the_observer_answer(&mut harness);
+    assert_eq!(state(&mut harness), "frozen");
+    let calls = whats(&harness);
+    let at = |what: &str| calls.iter().position(|call| call == what).unwrap();
+    assert!(at("ended") < at("cancel") && at("cancel") < at("freeze app"), "{calls:?}");
+    harness.happens(Asks(Thaw));
+    harness.all_answer();
+    // No time has passed: nobody waited for anything.
+    assert_eq!(harness.heard(), [Heard::Success; 3]);
+    // It is started again after a pause, and told of the backup.
+    harness.happens(Passes { ms: 1_000 });
+    harness.all_answer();
+    assert_eq!(whats(&harness).iter().filter(|what| *what == "ended").count(), 2);
+    harness.invariants();
+}
+
+#[test]
+fn an_observer_that_can_not_even_be_killed_delays_a_freeze_by_a_quarter_of_a_second_and_no_more() {
+    let mut harness = with_an_observer();
+    harness.happens(Asks(Check));
+    all_but_the_observer_answer(&mut harness);
+    harness.happens(Misbehaves(3, Trouble::GetsStuck));
+    harness.happens(Asks(Freeze));
+    harness.all_answer();
+    assert_eq!(state(&mut harness), "freezing: last flush");
+    harness.happens(Passes { ms: 249 });
+    assert_eq!(state(&mut harness), "freezing: last flush");
+    harness.happens(Passes { ms: 1 });
+    harness.all_answer();
+    assert_eq!(state(&mut harness), "frozen");
+    harness.happens(Asks(Thaw));
+    harness.all_answer();
+    assert_eq!(harness.heard(), [Heard::Success; 3]);
+}
+
+#[test]
+fn whatever_happens_to_an_observer_it_is_told_nothing_while_something_is_suspended() {
+    let mut seed = 11_u32;
+    let mut byte = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        seed.to_be_bytes()[0]
+    };
+    let mut told = 0;
+    for _ in 0..120 {
+        let mut harness = with_an_observer();
+        for _ in 0..60 {
+            harness.happens(Happening::of([byte(), byte(), byte()]));
+            harness.invariants();
+        }
+        told += whats(&harness).iter().filter(|what| *what == "ended").count();
+    }
+    assert!(told > 50, "it was told only {told} times: these stories say nothing");
+}

@@ -45,10 +45,17 @@ pub(super) fn run(trial: &Trial) -> Report {
         return report;
     }
     story("it refuses a setting it does not know, and names it", refuses_unknown_settings);
-    story("check works, and again", checks);
+    if !about.observer {
+        story("check works, and again", checks);
+    }
     story("it ends when nobody is left to talk to", ends_alone);
     if about.filesystem {
         story("it claims each mount, the same each time", claims);
+    }
+    if about.observer {
+        for (claim, told) in OBSERVER {
+            story(claim, told);
+        }
     }
     let roles = [(about.application, Role::Application), (about.filesystem, Role::Filesystem)];
     for (_, role) in roles.into_iter().filter(|(has, _)| *has) {
@@ -75,6 +82,13 @@ const CYCLES: [(&str, Cycle); 8] = [
     ("a freeze that runs out of time ends soon, and is thawed", runs_out_of_time),
     ("it lets go at the expiry, and a cycle works after it", expires),
     ("it lets go and ends when the daemon dies while it holds", survives_the_daemon),
+];
+
+const OBSERVER: [(&str, Story); 4] = [
+    ("it is told of cycles of every kind and result", hears_of_all),
+    ("it takes a record with members it does not know, and one that comes again", hears_of_the_unheard_of),
+    ("after it was told to give up it is done soon, and hears of the next cycle", gives_up_hearing),
+    ("a new process hears of the next cycle after one was killed", hears_after_a_kill),
 ];
 
 fn cycles(trial: &Trial, role: Role, holds_survive_exit: bool, report: &mut Report) {
@@ -199,6 +213,68 @@ fn claims(trial: &Trial) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What the daemon tells an observer; `more` is inside of the object.
+fn told(trial: &Trial, kind: &str, result: &str, more: &str) -> Call {
+    let record = format!(
+        concat!(
+            r#"{{"version":1,"cycle":"trial","kind":"{}","began_ms":1700000000000,"budget_ms":14000,"result":"{}","#,
+            r#""sentence":"this is a trial","steps":[],"frozen_ms":null,"daemon_version":"{}","state":"idle","again":false{}}}"#
+        ),
+        kind,
+        result,
+        env!("CARGO_PKG_VERSION"),
+        more
+    );
+    Call::Ended { step: step(Outcome::Ok, trial.patience, &[]), record }
+}
+
+fn hears(host: &mut Hosted, trial: &Trial, kind: &str, result: &str, more: &str) -> Result<(), String> {
+    done("ended", host.call(told(trial, kind, result, more), trial.patience)).map(drop)
+}
+
+fn hears_of_all(trial: &Trial) -> Result<(), String> {
+    let mut host = opened(trial)?;
+    for kind in ["check", "backup", "rehearsal"] {
+        for result in ["refused", "failed", "expired", "ok"] {
+            hears(&mut host, trial, kind, result, "").map_err(|why| format!("of a {kind} that was {result}: {why}"))?;
+        }
+    }
+    done("close", host.call(Call::Close, trial.patience)).map(drop)
+}
+
+fn hears_of_the_unheard_of(trial: &Trial) -> Result<(), String> {
+    let mut host = opened(trial)?;
+    for _ in 0..2 {
+        hears(&mut host, trial, "backup", "ok", r#","a_member_of_later_years":[{"x":1}]"#)?;
+    }
+    Ok(())
+}
+
+fn gives_up_hearing(trial: &Trial) -> Result<(), String> {
+    let mut host = opened(trial)?;
+    let id = host.ask(told(trial, "backup", "ok", ""));
+    let mut ended = host.answer(id, Monotonic::now() + UNDER_WAY);
+    if ended == Ended::TimedOut {
+        host.ask(Call::Cancel { call_id: id });
+        ended = host.answer(id, Monotonic::now() + GRACE);
+    }
+    match ended {
+        Ended::Answered(Answer::Done { .. } | Answer::Refused { .. }) => {}
+        Ended::TimedOut => {
+            return Err(format!("ended was still at it {GRACE:?} later: look at cancelled() where you wait"));
+        }
+        other => done("ended", other).map(drop)?,
+    }
+    hears(&mut host, trial, "backup", "ok", "").map_err(|why| format!("the next time {why}"))
+}
+
+fn hears_after_a_kill(trial: &Trial) -> Result<(), String> {
+    let mut host = opened(trial)?;
+    host.ask(told(trial, "backup", "ok", ""));
+    host.kill();
+    hears(&mut opened(trial)?, trial, "backup", "failed", "")
 }
 
 fn freeze(trial: &Trial, freezing: &Freezing) -> Call {

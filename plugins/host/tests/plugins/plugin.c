@@ -225,6 +225,20 @@ plugin_thaw(void *self, const struct hv_vss_step *step, char *reason, size_t siz
 }
 #endif
 
+static int32_t
+plugin_ended(void *self, const struct hv_vss_step *step, const char *record, char *reason, size_t size)
+{
+	struct state *state = self;
+
+	if (step->role != HV_VSS_ROLE_OBSERVER)
+		abort();
+	if (strcmp(state->in, "ended") == 0 && strcmp(state->what, "tell") == 0) {
+		state->host->log(state->host, HV_VSS_LOG_INFO, record);
+		return (HV_VSS_DONE);
+	}
+	return (called(state, "ended", step, reason, size));
+}
+
 static void
 plugin_close(void *self)
 {
@@ -270,6 +284,9 @@ static const struct hv_vss_plugin table = {
 	.thaw = plugin_thaw,
 #endif
 	.close = plugin_close,
+#ifndef NO_ENDED
+	.ended = plugin_ended,
+#endif
 };
 
 #ifndef NO_ENTRY

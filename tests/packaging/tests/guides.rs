@@ -11,7 +11,9 @@ use hv_vss_daemon_core::config::Config;
 use hv_vss_daemon_core::ctl;
 use hv_vss_packaging::{Directory, run, source};
 
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 10] = [
+    "docs/fleet.md",
+    "man/hv_vss_kvp.5",
     "docs/migrating.md",
     "docs/restore.md",
     "packaging/freebsd-port/files/pkg-message.in",
@@ -92,14 +94,53 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 
 #[test]
 fn every_configuration_in_the_guides_is_understood() {
-    let guides = [text("docs/migrating.md"), text("docs/restore.md")];
+    let guides = [text("docs/migrating.md"), text("docs/restore.md"), text("docs/fleet.md")];
     let all: Vec<_> = guides.iter().flat_map(|guide| blocks(guide, "toml")).collect();
-    assert!(all.len() >= 2);
+    assert!(all.len() >= 4);
     for block in all {
         Config::parse(Path::new("guide"), block).unwrap_or_else(|error| panic!("{error}\n{block}"));
     }
     let exemption = Config::parse(Path::new("guide"), blocks(&guides[0], "toml")[0]).unwrap().exemptions;
     assert_eq!((exemption[0].fstype.as_str(), exemption[0].mount.as_deref()), ("msdosfs", Some("/boot/efi")));
+}
+
+/// The words of a text that begin so, with no letter or digit before.
+fn words_with<'a>(text: &'a str, prefix: &str) -> std::collections::BTreeSet<&'a str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with(prefix) && *word != prefix).collect()
+}
+
+#[test]
+fn the_keys_that_the_host_is_told_to_read_are_the_plugins_and_the_metrics_the_daemons() {
+    let keys = text("plugins/kvp-report/src/keys.rs");
+    let kept: std::collections::BTreeSet<_> = keys.split('"').filter(|word| word.starts_with("HvVss")).collect();
+    assert_eq!(kept.len(), 7);
+    assert_eq!(words_with(&text("man/hv_vss_kvp.5"), "HvVss"), kept);
+    let fleet = text("docs/fleet.md");
+    for key in words_with(&fleet, "HvVss") {
+        assert!(kept.contains(key), "{key}");
+    }
+    for state in ["idle", "refusing", "owes", "stopped"] {
+        assert!(text("man/hv_vss_kvp.5").contains(&format!(".It Li {state}\n")), "{state}");
+    }
+    let metrics = text("orchestrator/src/metrics.rs");
+    let told = ["hv_vss_trouble", "hv_vss_backups_total", "hv_vss_frozen_seconds"];
+    for name in told {
+        assert!(fleet.contains(name) && metrics.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn the_host_is_told_to_read_the_keys_in_the_same_way_in_the_guide_and_in_the_manual() {
+    let squeezed = |text: &str| text.replace('`', "").split_whitespace().collect::<String>();
+    let manual = text("man/hv_vss_kvp.5").replace("\\e", "\\");
+    let (_, manual) = manual.split_once("function Get-HvVss").unwrap();
+    let guide = text("docs/fleet.md");
+    let (_, guide) = guide.split_once("function Get-HvVss").unwrap();
+    assert_eq!(
+        squeezed(manual.split_once("Get-HvVss web1").unwrap().0),
+        squeezed(guide.split_once("$fleet").unwrap().0)
+    );
 }
 
 #[test]

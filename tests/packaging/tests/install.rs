@@ -14,7 +14,7 @@ use hv_vss_packaging::{Directory, Entry, Ran, run, source, tree};
 
 const MAKES: [&str; 2] = ["make", "bmake"];
 const PROGRAMS: [&str; 4] = ["hv_vss_daemon", "vssctl", "hv_vss_plugin", "hv_vss_flush"];
-const PLUGINS: [&str; 3] = ["libufs.so", "libzfs_veto.so", "libexec_hook.so"];
+const PLUGINS: [&str; 4] = ["libufs.so", "libzfs_veto.so", "libexec_hook.so", "libkvp_report.so"];
 const CONFIG: &str = "usr/local/etc/hv_vss/hv_vss.toml";
 const HOOKS: &str = "usr/local/etc/hv_vss/hooks.d";
 
@@ -99,6 +99,8 @@ fn each_file_has_its_place_its_mode_and_root_as_its_owner() {
             ("usr/local/lib/hv_vss/plugins/ufs.so", 0o444),
             ("usr/local/lib/hv_vss/plugins/zfs_veto.so", 0o444),
             ("usr/local/lib/hv_vss/plugins/exec_hook.so", 0o444),
+            ("usr/local/lib/hv_vss/plugins/optional", 0o755),
+            ("usr/local/lib/hv_vss/plugins/optional/kvp_report.so", 0o444),
             ("usr/local/etc/rc.d/hv_vss", 0o555),
             ("usr/local/etc/devd/hv_vss.conf", 0o444),
             ("usr/local/etc/hv_vss/hv_vss.toml", 0o644),
@@ -112,6 +114,7 @@ fn each_file_has_its_place_its_mode_and_root_as_its_owner() {
             ("usr/local/share/man/man8/vssctl.8", 0o444),
             ("usr/local/share/man/man5/hv_vss.toml.5", 0o444),
             ("usr/local/share/man/man5/hv_vss_hooks.5", 0o444),
+            ("usr/local/share/man/man5/hv_vss_kvp.5", 0o444),
             ("usr/local/share/man/man3/hv_vss_plugin.3", 0o444),
             ("var/db/hv_vss", 0o700),
         ];

@@ -52,6 +52,7 @@ fn the_port_builds_what_the_installer_wants_and_nothing_for_tests() {
             "libufs.so" => "hv-vss-plugin-ufs",
             "libzfs_veto.so" => "hv-vss-plugin-zfs-veto",
             "libexec_hook.so" => "hv-vss-plugin-exec-hook",
+            "libkvp_report.so" => "hv-vss-plugin-kvp-report",
             other => panic!("which package builds {other}?"),
         });
     }

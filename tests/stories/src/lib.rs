@@ -8,6 +8,7 @@ mod binaries;
 mod crowd;
 mod guest;
 mod intruder;
+pub mod pool;
 pub mod process;
 pub mod small_root;
 mod stage;

@@ -101,6 +101,9 @@ impl Stage {
         for program in ["hv_vss_plugin", "hv_vss_flush"] {
             self.install(&built(program), &self.home.join(program));
         }
+        let optional = self.home.join("plugins/optional");
+        fs::create_dir_all(&optional).unwrap_or_else(|error| panic!("can't make {}: {error}", optional.display()));
+        self.install(&built("libkvp_report.so"), &optional.join("kvp_report.so"));
     }
 
     fn install(&self, from: &Path, to: &Path) {

@@ -117,6 +117,24 @@ both_drivers! {
         nothing_could_wait(&judged);
     }
 
+    /// It writes to the very disk that is frozen: just before, since a CHECK has ended, and just after.
+    fn while_frozen_an_observer_that_writes_to_that_disk_makes_no_call_at_all_that_could_wait(stage: Stage) {
+        let stage = stage.disk("root").disk("data").disk("more").hook("10-a", "");
+        let pool = stage.scratch("root").join("pool");
+        let table = format!("[plugin.kvp_report]\nenabled = true\ndirectory = \"{}\"", pool.display());
+        let mut guest = stage.installed_on("root").configured(&table).start();
+        assert!(guest.plugin_host("kvp_report.so") > 0);
+        let judged = traced(&mut guest, |guest| {
+            guest.host_may(Check);
+            guest.host_may(Freeze);
+            guest.is_frozen();
+            guest.host_may(Thaw);
+            guest.runs();
+        });
+        nothing_could_wait(&judged);
+        assert!(pool.join(".kvp_pool_1").exists());
+    }
+
     fn on_an_operators_signal_no_call_could_wait_for_a_disk(stage: Stage) {
         let mut guest = system(stage);
         let judged = traced(&mut guest, |guest| {

@@ -43,7 +43,10 @@ pub fn built() -> &'static Built {
         // target/PROFILE/deps/this-test
         let profile = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
         for name in ["hv_vss_plugin", "libkvp_report.so"] {
-            assert!(profile.join(name).exists(), "{name} is not there: run `cargo build --workspace` before these tests");
+            assert!(
+                profile.join(name).exists(),
+                "{name} is not there: run `cargo build --workspace` before these tests"
+            );
         }
         Built { host: profile.join("hv_vss_plugin"), plugin: profile.join("libkvp_report.so"), hammer: hammer() }
     })

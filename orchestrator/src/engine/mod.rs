@@ -500,6 +500,6 @@ const SCRIPTS: &str = "exec_hook";
 /// The history's name in the state directory.
 const HISTORY: &str = "history.jsonl";
 /// How long an application may take to hear of a THAW when the daemon ends right after it.
-const FOR_THE_APPLICATION: Duration = Duration::from_secs(1);
+const FOR_THE_APPLICATION: Duration = Duration::from_secs(2);
 const MOST_RESTARTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -49,6 +49,8 @@ pub struct Pace {
     pub limit: Duration,
     /// `[time]` of the configuration.
     pub times: [(&'static str, Duration); 5],
+    /// How long the application stays at rest when nobody tells it to go on.
+    pub application_max_hold: Duration,
 }
 
 /// The matrix's: everything is over soon, one way or the other.
@@ -64,6 +66,7 @@ pub fn scaled() -> Pace {
             ("last_flush", ms(400)),
             ("thaw_limit", ms(2000)),
         ],
+        application_max_hold: ms(3000),
     }
 }
 
@@ -77,6 +80,7 @@ pub const PATIENT: Pace = Pace {
         ("last_flush", Duration::from_secs(3)),
         ("thaw_limit", Duration::from_secs(10)),
     ],
+    application_max_hold: Duration::from_secs(60),
 };
 
 /// Between two writes to a disk: several guests stand side by side, and each backup is held for longer than this.
@@ -102,6 +106,7 @@ pub struct Bench {
     pub record: Record,
     directory: PathBuf,
     app: Option<Child>,
+    application_max_hold: Duration,
     /// How many cells were played on it.
     pub played: u32,
 }
@@ -138,8 +143,14 @@ impl Bench {
             stage = stage.file_in_hooks_d(name, &script(include_str!("../guest/hook.sh")), 0o755);
         }
         make_program(&flush, &script(include_str!("../guest/flush.sh")));
-        let mut bench =
-            Self { guest: stage.start(), record: Record::within(&directory), directory, app: None, played: 0 };
+        let mut bench = Self {
+            guest: stage.start(),
+            record: Record::within(&directory),
+            directory,
+            app: None,
+            application_max_hold: pace.application_max_hold,
+            played: 0,
+        };
         bench.application_starts();
         Some(bench)
     }
@@ -164,7 +175,11 @@ impl Bench {
         self.application_is_ended();
         let before = self.record.count("app", "open", Mark::Began);
         let mut command = Command::new(built("hv-vss-faults-app"));
-        command.arg(self.guest.stage().application_node()).arg(&self.directory).stdin(Stdio::null());
+        command
+            .arg(self.guest.stage().application_node())
+            .arg(&self.directory)
+            .arg(self.application_max_hold.as_millis().to_string())
+            .stdin(Stdio::null());
         // The in-base driver lets in one at a time, and the last one's end may take a moment to get through.
         let opens = comes_true(SOON, || {
             if self.app.as_ref().is_none_or(|app| i32::try_from(app.id()).is_ok_and(|pid| !is_alive(pid))) {

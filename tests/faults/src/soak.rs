@@ -25,6 +25,8 @@ const HISTORY: usize = hv_vss_daemon_core::history::KEPT;
 const RECORD_BYTES: u64 = 8 << 10;
 /// What a process may differ by from one sample to another without growing: arenas, page cache of its program, a deeper stack.
 const MARGIN_BYTES: u64 = 1 << 20;
+/// Descriptors that come and go: the file that is being written, the child that is being reaped.
+const PASSING: u64 = 2;
 
 /// What a soak came to.
 #[derive(Debug)]
@@ -70,8 +72,7 @@ pub fn run(cycles: usize, seed: u64, until: Option<Instant>) -> Option<Report> {
             report.lies.push(format!("cycle {cycle} ({}): {lie}; the daemon: {}", trouble.name(), last_words(&bench)));
         }
         if cycle % between_samples == 0 {
-            settles(&bench);
-            report.samples.push((cycle, Usage::of(&bench)));
+            report.samples.push((cycle, settled(&bench)));
             bench.record.clear();
         }
         assert_eq!(bench.guest.daemon().pid(), daemon, "it is one daemon all the time");
@@ -89,10 +90,15 @@ fn last_words(bench: &Bench) -> String {
     complaints.join(" | ")
 }
 
-/// Waits until all hosts are there again and nothing is in work, so that samples can be compared.
-fn settles(bench: &Bench) {
+/// What is used once all hosts are there again and nothing is in work, so that samples can be compared.
+fn settled(bench: &Bench) -> Usage {
     comes_true(SOON, || asks(bench, Check) == Some(true));
-    comes_true(SOON, || Usage::of(bench).is_quiet());
+    let mut usage = Usage::of(bench);
+    comes_true(SOON, || {
+        usage = Usage::of(bench);
+        usage.is_quiet()
+    });
+    usage
 }
 
 /// What the host hears; none: nothing.
@@ -171,7 +177,7 @@ impl Report {
             ] {
                 let most = |samples: &[&Usage]| of(samples, pick).into_iter().max().unwrap_or(0);
                 let (before, after) = (most(first), most(second));
-                if after > before {
+                if after > before + PASSING {
                     violations.push(format!("{process} has {after} {what}, and had {before}"));
                 }
             }
@@ -198,10 +204,7 @@ impl Report {
             let _ = writeln!(text, "  {count:>6} {trouble}");
         }
         let shown = self.samples.len().div_ceil(10).max(1);
-        let _ = writeln!(
-            text,
-            "after cycle | process: KiB of memory (its share of what is shared), descriptors, threads | state files"
-        );
+        let _ = writeln!(text, "after cycle | process: KiB of anonymous memory, descriptors, threads | state files");
         for (at, (cycle, usage)) in self.samples.iter().enumerate() {
             if at % shown == 0 || at + 1 == self.samples.len() {
                 let _ = writeln!(text, "{cycle:>6} | {usage}");
@@ -243,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_flat_and_what_grows_by_200_bytes_a_cycle_or_by_one_descriptor_is_found() {
+    fn what_stays_is_flat_and_what_grows_by_200_bytes_a_cycle_or_by_three_descriptors_is_found() {
         assert_eq!(report(|_| 8 << 20, |_| 20).violations(), Vec::<String>::new());
         let grows = report(|cycle| (8 << 20) + 300 * cycle as u64, |_| 20).violations();
         assert_eq!(grows.len(), 6, "{grows:?}");
-        let leaks = report(|_| 8 << 20, |cycle| 20 + u64::from(cycle > 9000)).violations();
-        assert!(leaks.iter().any(|leak| leak == "daemon has 21 descriptors, and had 20"), "{leaks:?}");
+        let leaks = report(|_| 8 << 20, |cycle| 20 + 3 * u64::from(cycle > 9000)).violations();
+        assert!(leaks.iter().any(|leak| leak == "daemon has 23 descriptors, and had 20"), "{leaks:?}");
     }
 }

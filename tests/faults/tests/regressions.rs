@@ -1,5 +1,7 @@
 //! What the matrix found, each as a story of its own with what is to be said of it beyond the matrix's rules.
 
+use std::time::Duration;
+
 use hv_vss_faults::cell::{self, Facts};
 use hv_vss_faults::guest::{Bench, SOON, scaled};
 use hv_vss_faults::inject::processes::{comes_true, signal};
@@ -7,6 +9,9 @@ use hv_vss_faults::judge;
 use hv_vss_faults::matrix::{Cell, Driver};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::Signal;
+
+/// Longer than a daemon takes that has nothing left to do.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// Plays one cell on a guest of its own, judges it, and gives what happened.
 #[track_caller]
@@ -44,8 +49,9 @@ fn a_daemon_that_ends_right_after_a_thaw_leaves_the_in_base_driver_time_to_tell_
     bench.guest.daemon().says(&["THAW answered success"]);
     bench.guest.daemon().signal(Signal::SIGTERM);
     bench.guest.daemon().says(&["told to stop"]);
-    // All its plugins have let go and ended by now; without the delay so would it have.
+    // All its plugins have let go and ended by now; without the delay it would be gone in a moment.
     comes_true(SOON, || bench.hosts().is_empty());
+    assert!(!comes_true(MOMENT, || !bench.guest.daemon_is_there()), "it did not stay for the application");
     signal(application, Signal::SIGCONT);
     bench.guest.succeeds(thaw);
     assert_eq!(bench.guest.daemon_ends(), Some(0));

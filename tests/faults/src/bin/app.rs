@@ -1,4 +1,4 @@
-//! `hv-vss-faults-app NODE DIRECTORY`: an application on hv_appvss_dev that keeps a record of what it is asked, and waits at gates as the scripts of
+//! `hv-vss-faults-app NODE DIRECTORY MAX_HOLD_MS`: an application on hv_appvss_dev that keeps a record of what it is asked, and waits at gates as the scripts of
 //! the fault matrix do. SIGUSR1 makes it say garbage to the driver, SIGUSR2 makes it close the node and go on without.
 #![allow(unsafe_code)] // An answer that nobody asked for is written past the library, and the node closed under it.
 
@@ -14,9 +14,6 @@ use hv_vss_app::{App, Event};
 use hv_vss_platform::clock::Monotonic;
 use nix::libc::c_int;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-
-/// So long an application stays at rest when nobody tells it to go on.
-const MAX_HOLD: Duration = Duration::from_secs(3);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -36,11 +33,12 @@ mod ioctl {
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(node), Some(directory)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: hv-vss-faults-app NODE DIRECTORY");
+    let (Some(node), Some(directory), Some(max_hold)) = (arguments.next(), arguments.next(), arguments.next()) else {
+        eprintln!("usage: hv-vss-faults-app NODE DIRECTORY MAX_HOLD_MS");
         return ExitCode::from(64);
     };
-    match serve(Path::new(&node), PathBuf::from(directory)) {
+    let max_hold = max_hold.to_str().and_then(|ms| ms.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+    match serve(Path::new(&node), PathBuf::from(directory), max_hold) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("hv-vss-faults-app: {why}");
@@ -49,8 +47,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(node: &Path, directory: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
-    let mut app = App::open_at(node)?.max_hold(MAX_HOLD);
+fn serve(node: &Path, directory: PathBuf, max_hold: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    let mut app = App::open_at(node)?.max_hold(max_hold);
     let descriptor = descriptor_of(node)?;
     NODE.store(descriptor, Ordering::Relaxed);
     // SA_RESTART: a gate is waited at all the same. poll(2) is interrupted in any case, so that a node that was closed is noticed at once.

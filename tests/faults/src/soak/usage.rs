@@ -12,7 +12,7 @@ use crate::inject::processes::is_alive;
 /// One process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Memory, its share of what is shared included (Pss).
+    /// Memory of its own that no file stands behind (Anonymous): what it shares with others changes as they come and go.
     pub memory_bytes: u64,
     /// Open descriptors.
     pub descriptors: u64,
@@ -111,7 +111,7 @@ impl fmt::Display for Usage {
 fn of_process(pid: i32) -> Option<Process> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let kilobytes: u64 =
-        rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+        rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
     let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).ok().map(|entries| entries.count() as u64);
     Some(Process { memory_bytes: kilobytes * 1024, descriptors: count("fd")?, threads: count("task")? })
 }

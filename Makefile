@@ -8,6 +8,8 @@
 #	make bench-check	is any of it worse than in the last committed run?
 #	make soak		the long forms: every cell of the fault matrix, 10,000 backups with faults, the
 #				frozen root for an hour, 100 backups of each database
+#	make fuzz		every fuzzer, for an hour (SECONDS=)
+#	make fuzz-smoke		every fuzzer, for ten seconds
 #	make lint		formatting, clippy and rustdoc, as CI demands them
 #	make deny		licences, duplicates and sources of what it is made of
 #	make install		under PREFIX (packaging/install.mk has more)
@@ -18,7 +20,7 @@ CARGO?=		cargo
 
 all:
 	@! WITHOUT_HYPERV="$(WITHOUT_HYPERV)" ARCH="$(ARCH)" packaging/install may-build || \
-	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults --exclude hv-vss-bench
+	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults --exclude hv-vss-bench --exclude hv-vss-properties
 
 demo:
 	$(CARGO) build --locked --workspace
@@ -39,11 +41,18 @@ bench-check:
 	$(CARGO) build --release --locked --workspace
 	$${CARGO_TARGET_DIR:-target}/release/hv-vss-bench check
 
+fuzz:
+	scripts/fuzz $${SECONDS:-3600}
+
+fuzz-smoke:
+	scripts/fuzz 10
+
 soak:
 	scripts/soak
 
 lint:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 
@@ -62,4 +71,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo playground test bench bench-check soak lint deny freebsd freebsd-test-kit clean
+.PHONY: all demo playground test bench bench-check fuzz fuzz-smoke soak lint deny freebsd freebsd-test-kit clean

@@ -36,7 +36,9 @@ impl History {
         }
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads the file's text. What can't be understood is skipped, and said in [`damage`](Self::damage).
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let mut history = Self::default();
         let mut skipped = Vec::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -70,17 +72,28 @@ impl History {
         self.records.iter().map(Arc::as_ref)
     }
 
+    /// The file's text: the latest cycles, as many as [`load`](Self::load) would read.
+    ///
+    /// # Errors
+    /// When a record can't be put as JSON.
+    pub fn text(&self) -> io::Result<String> {
+        let mut lines = VecDeque::new();
+        let mut room = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
+        for record in self.records.iter().rev() {
+            let line = serde_json::to_string(record.as_ref())? + "\n";
+            let Some(left) = room.checked_sub(line.len()) else { break };
+            room = left;
+            lines.push_front(line);
+        }
+        Ok(Vec::from(lines).concat())
+    }
+
     /// Replaces the file, whole or not at all.
     ///
     /// # Errors
     /// When the directory can't be made or written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let mut text = Vec::new();
-        for record in &self.records {
-            serde_json::to_writer(&mut text, record.as_ref())?;
-            text.push(b'\n');
-        }
-        hv_vss_trust::replace(path, &text, 0o600)
+        hv_vss_trust::replace(path, self.text()?.as_bytes(), 0o600)
     }
 }
 
@@ -137,6 +150,23 @@ mod tests {
         assert_eq!(loaded.records().len(), KEPT);
         assert_eq!(loaded.records().next().unwrap().cycle, "3");
         assert_eq!(loaded.damage, None);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn cycles_that_are_too_long_cost_older_ones_and_what_is_written_can_be_read() {
+        let path = place("long-history");
+        let mut history = History::default();
+        for at in 0..10 {
+            let mut record = record(&at.to_string());
+            record.sentence = "x".repeat(2 << 20);
+            history.add(record);
+        }
+        history.save(&path).unwrap();
+        let loaded = History::load(&path);
+        assert_eq!(loaded.damage, None);
+        let kept: Vec<&str> = loaded.records().map(|record| record.cycle.as_str()).collect();
+        assert_eq!(kept, ["3", "4", "5", "6", "7", "8", "9"]);
         fs::remove_file(&path).unwrap();
     }
 

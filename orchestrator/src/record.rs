@@ -1,7 +1,7 @@
 //! What happened in one cycle: every step with its times and its end. Kept in memory while the cycle lasts, shown and written afterwards.
 
 use hv_vss_platform::clock::Monotonic;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of this record in the history. Fields are only ever added.
 pub const RECORD_VERSION: u32 = 1;
@@ -18,6 +18,7 @@ pub struct Record {
     /// When it began, in milliseconds of the wall clock since 1970 (UTC).
     pub began_ms: u64,
     /// The time that was planned with: from the beginning to the latest answer, in milliseconds.
+    #[serde(deserialize_with = "plausible_whole")]
     pub budget_ms: u64,
     /// How it ended; none while it lasts.
     pub result: Option<CycleResult>,
@@ -26,6 +27,7 @@ pub struct Record {
     /// Its steps in the order they began.
     pub steps: Vec<StepRecord>,
     /// From the first suspended filesystem to the last released one, in milliseconds.
+    #[serde(default, deserialize_with = "plausible_if_any")]
     pub frozen_ms: Option<u64>,
 }
 
@@ -63,11 +65,48 @@ pub struct StepRecord {
     /// To whom: a plugin, a script, a mount point.
     pub name: String,
     /// When it began, in milliseconds since the cycle did.
+    #[serde(deserialize_with = "plausible")]
     pub from_ms: f64,
     /// When it ended; none if it never did.
+    #[serde(default, deserialize_with = "plausible_if_any")]
     pub to_ms: Option<f64>,
     /// What went wrong, as a sentence.
     pub failure: Option<String>,
+}
+
+/// No cycle lasts longer: 40 days, in milliseconds. What a damaged file says beyond is taken for this, so that nobody who draws or adds times has to
+/// reckon with numbers that can't be true.
+const LONGEST_MS: u32 = 40 * 24 * 3_600 * 1_000;
+
+/// A time that a record may hold.
+trait Plausible {
+    fn bounded(self) -> Self;
+}
+
+impl Plausible for f64 {
+    fn bounded(self) -> Self {
+        self.clamp(0.0, LONGEST_MS.into())
+    }
+}
+
+impl Plausible for u64 {
+    fn bounded(self) -> Self {
+        self.min(LONGEST_MS.into())
+    }
+}
+
+fn plausible<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    f64::deserialize(deserializer).map(f64::bounded)
+}
+
+fn plausible_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    u64::deserialize(deserializer).map(u64::bounded)
+}
+
+fn plausible_if_any<'de, D: Deserializer<'de>, T: Plausible + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.map(T::bounded))
 }
 
 /// The kinds of step.
@@ -187,4 +226,25 @@ impl Recorder {
 fn whole_ms(ms: f64) -> u64 {
     std::time::Duration::try_from_secs_f64(ms / 1000.0)
         .map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_can_not_be_true_are_taken_for_the_longest_or_shortest_that_can() {
+        let step = |from: &str, to: &str| -> StepRecord {
+            let text = format!(r#"{{"what":"hold","name":"x","from_ms":{from},"to_ms":{to},"failure":null}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        let longest = f64::from(LONGEST_MS);
+        let absurd = step("-1e308", "1e308");
+        assert_eq!((absurd.from_ms, absurd.to_ms), (0.0, Some(longest)));
+        let usual = step("1.5", "null");
+        assert_eq!((usual.from_ms, usual.to_ms), (1.5, None));
+        let text = r#"{"version":1,"cycle":"c","kind":"backup","began_ms":1,"budget_ms":18446744073709551615,"result":null,"sentence":"","steps":[],"frozen_ms":18446744073709551615}"#;
+        let record: Record = serde_json::from_str(text).unwrap();
+        assert_eq!((record.budget_ms, record.frozen_ms), (LONGEST_MS.into(), Some(LONGEST_MS.into())));
+    }
 }

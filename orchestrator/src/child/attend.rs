@@ -7,15 +7,20 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use hv_vss_platform::clock::{Clock, Monotonic};
-use hv_vss_wire::{Answer, Event, Frames, Request, WIRE_VERSION, encode};
+use hv_vss_wire::{Answer, Request, encode};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::hearing::{Heard, Hearing};
 use super::{Order, Process, Said};
 use crate::sleep;
 
 /// What may wait to be sent to a host that does not read. It is asked for one thing at a time, so more than this means that it hangs.
 const MAX_UNSENT: usize = 4 << 20;
+/// What is read from a host at once. One that writes faster than we can hear it must not keep us from everything else.
+const READ_AT_ONCE: usize = 64 << 10;
+/// What is still read of a host that has ended. A process that it left behind may go on writing to the socket.
+const LAST_WORDS: usize = 4 << 20;
 
 /// One host's process, socket and calls.
 pub(super) struct Attended {
@@ -25,7 +30,7 @@ pub(super) struct Attended {
     /// Closed (`None`) once nothing more can come over it.
     socket: Option<UnixStream>,
     unsent: Vec<u8>,
-    frames: Frames,
+    hearing: Hearing,
     calls: BTreeMap<u64, Call>,
     /// Why we killed it, if we did.
     killed_for: Option<String>,
@@ -34,6 +39,13 @@ pub(super) struct Attended {
 struct Call {
     limit: Option<Monotonic>,
     answer: oneshot::Sender<Answer>,
+}
+
+/// Whether more is to be expected at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    MayCome,
+    WillNot,
 }
 
 enum Happened {
@@ -55,12 +67,22 @@ pub(super) async fn attend(mut host: Attended, mut orders: mpsc::UnboundedReceiv
                 wanted = false;
                 host.socket = None;
             }
-            Happened::Readable => host.read(&told),
+            Happened::Readable => {
+                if host.read(READ_AT_ONCE, &told) == More::MayCome {
+                    tokio::task::yield_now().await;
+                }
+            }
             Happened::Writable => host.write(),
-            Happened::Overdue => host.kill("it did not answer in time"),
+            // The answer may be there, not yet read.
+            Happened::Overdue => {
+                host.read(LAST_WORDS, &told);
+                if host.is_overdue() {
+                    host.kill("it did not answer in time");
+                }
+            }
             Happened::Ended(status) => {
                 // What it said before it died was true when it said it.
-                host.read(&told);
+                host.read(LAST_WORDS, &told);
                 told(Said::Gone(host.epitaph(status)));
                 return;
             }
@@ -76,7 +98,7 @@ impl Attended {
             clock,
             socket: Some(socket),
             unsent: Vec::new(),
-            frames: Frames::default(),
+            hearing: Hearing::default(),
             calls: BTreeMap::new(),
             killed_for: None,
         }
@@ -103,20 +125,27 @@ impl Attended {
                 None => pending().await,
             }
         };
+        // Reading comes last: a host that never stops talking must not keep its own end, an order or a limit from being noticed.
         tokio::select! {
             biased;
-            _ = readable => Happened::Readable,
             status = self.process.wait() => Happened::Ended(status),
             order = orders.recv(), if wanted => Happened::Ordered(order),
-            _ = writable => Happened::Writable,
             () = overdue => Happened::Overdue,
+            _ = writable => Happened::Writable,
+            _ = readable => Happened::Readable,
         }
+    }
+
+    fn is_overdue(&self) -> bool {
+        let now = self.clock.now();
+        self.calls.values().filter_map(|call| call.limit).any(|limit| limit <= now)
     }
 
     fn take(&mut self, order: Order) {
         match order {
             Order::Call { id, call, limit, answer } => {
                 self.send(&Request { id, call });
+                self.hearing.asked(id);
                 self.calls.insert(id, Call { limit, answer });
             }
             // No answer belongs to a cancel, so its own number is never used again.
@@ -151,17 +180,22 @@ impl Attended {
         }
     }
 
-    fn read(&mut self, told: &impl Fn(Said)) {
+    /// Reads what is there, about so many bytes at the most.
+    fn read(&mut self, most: usize, told: &impl Fn(Said)) -> More {
         let mut bytes = [0; 16 << 10];
-        loop {
-            let Some(socket) = &self.socket else { return };
+        let mut total = 0;
+        while total < most {
+            let Some(socket) = &self.socket else { return More::WillNot };
             match socket.try_read(&mut bytes) {
                 Ok(0) => {
                     self.socket = None;
                     self.kill("it closed its socket");
                 }
-                Ok(read) => self.frames.push(&bytes[..read]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(read) => {
+                    total += read;
+                    self.hearing.push(&bytes[..read]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return More::WillNot,
                 Err(error) => {
                     self.socket = None;
                     self.kill(&format!("its socket failed: {error}"));
@@ -169,37 +203,28 @@ impl Attended {
             }
             self.listen(told);
         }
+        More::MayCome
     }
 
     fn listen(&mut self, told: &impl Fn(Said)) {
         loop {
-            match self.frames.next::<Event>() {
+            match self.hearing.hear() {
                 Ok(None) => return,
-                Ok(Some(event)) => self.hear(event, told),
-                Err(error) => {
+                Ok(Some(Heard::Told(said))) => told(said),
+                Ok(Some(Heard::Answered(id, answer))) => {
+                    if let Some(call) = self.calls.remove(&id) {
+                        // Whoever asked may have lost interest.
+                        let _ = call.answer.send(answer);
+                    }
+                }
+                Err(why) => {
+                    // First, or it may still end of the closed socket, and nobody is told why.
+                    self.kill(&why);
                     self.socket = None;
-                    self.frames = Frames::default();
-                    self.kill(&format!("it sent {error}"));
+                    self.hearing = Hearing::default();
                     return;
                 }
             }
-        }
-    }
-
-    fn hear(&mut self, event: Event, told: &impl Fn(Said)) {
-        match event {
-            Event::Answer { id, answer } => match self.calls.remove(&id) {
-                Some(call) => drop(call.answer.send(answer)),
-                None => self.kill("it answered a question that nobody had asked"),
-            },
-            Event::Loaded { wire, about } if wire == WIRE_VERSION => told(Said::Loaded(about)),
-            Event::Loaded { wire, .. } => self.kill(&format!(
-                "the plugin host program speaks version {wire} of our conversation and this daemon {WIRE_VERSION}: install both from one build"
-            )),
-            Event::Unfit { reason } => told(Said::Unfit(reason)),
-            Event::Log { level, text } => told(Said::Log(level, text)),
-            Event::Substep { name, phase, progress } => told(Said::Substep(name, phase, progress)),
-            Event::LetGo => told(Said::LetGo),
         }
     }
 

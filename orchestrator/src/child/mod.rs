@@ -2,6 +2,7 @@
 //! None of that may ever delay or surprise us: its messages are bounded, its calls have limits, and its death is an event like any other.
 
 mod attend;
+mod hearing;
 mod process;
 mod spawn;
 
@@ -14,6 +15,8 @@ use hv_vss_platform::clock::Monotonic;
 use hv_vss_wire::{About, Answer, Call, Level, Phase, Progress};
 use tokio::sync::{mpsc, oneshot};
 
+#[doc(hidden)]
+pub use hearing::{Heard, Hearing};
 pub(crate) use process::Process;
 pub use process::{Played, PlayedProcess, Player, Programs, StartsFlush, StartsHost};
 pub use spawn::{SpawnError, start};

@@ -308,8 +308,10 @@ impl PluginConfig {
                 Some(other) => return Err(format!("{key} = {other} is neither a number nor a size such as \"512M\"")),
             }
         }
+        // JSON has neither dates nor infinity; what a plugin would get in their place is not what was written.
+        let can_be_handed = table.values().all(can_be_handed);
         match serde_json::to_value(table) {
-            Ok(serde_json::Value::Object(settings)) => {
+            Ok(serde_json::Value::Object(settings)) if can_be_handed => {
                 Ok(Self { enabled, number, required, run_after_restore, process_limits, settings })
             }
             Ok(_) | Err(_) => {
@@ -317,6 +319,16 @@ impl PluginConfig {
                     .to_owned())
             }
         }
+    }
+}
+
+fn can_be_handed(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Datetime(_) => false,
+        toml::Value::Float(number) => number.is_finite(),
+        toml::Value::Array(items) => items.iter().all(can_be_handed),
+        toml::Value::Table(table) => table.values().all(can_be_handed),
+        toml::Value::String(_) | toml::Value::Integer(_) | toml::Value::Boolean(_) => true,
     }
 }
 

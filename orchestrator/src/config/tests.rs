@@ -74,3 +74,11 @@ fn the_line_of_an_error_is_not_shown_where_a_log_would_keep_it_since_a_password_
         assert!(format!("{error:#}").contains("hunter2"));
     }
 }
+
+#[test]
+fn a_value_that_no_plugin_can_be_given_as_it_is_written_is_refused() {
+    for value in ["1979-05-27T07:32:00Z", "inf", "-nan", "[1, inf]", "{ a = { b = 07:32:00 } }"] {
+        let error = parse(&format!("[plugin.x]\nvalue = {value}\n")).unwrap_err();
+        assert!(error.contains("[plugin.x]") && error.contains("can't be handed to a plugin"), "{value}: {error}");
+    }
+}

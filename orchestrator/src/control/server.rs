@@ -158,6 +158,19 @@ struct Conversation {
     stirred: Rc<Notify>,
 }
 
+/// One client's whole conversation, with nobody else there.
+#[doc(hidden)]
+pub async fn converse(stream: UnixStream, events: &mpsc::UnboundedSender<Event>) {
+    let conversation = Conversation {
+        stream,
+        events: events.clone(),
+        turnstile: Rc::default(),
+        standing: Rc::default(),
+        stirred: Rc::default(),
+    };
+    conversation.hold().await;
+}
+
 impl Conversation {
     /// To the end. What became of it is the client's business.
     async fn hold(self) {

@@ -109,7 +109,8 @@ pub(super) fn head(record: &Record, paper: &Paper) -> String {
     let mut text = format!(
         "{} {}: {}\n",
         paper.ink(Ink::Heading, kind_word(record.kind)),
-        paper.ink(Ink::Heading, &record.cycle),
+        // With its kind and its result it is one line.
+        paper.ink(Ink::Heading, &paper.cut(paper.width.saturating_sub(20), &record.cycle)),
         paper.ink(result_ink(record.result), result_word(record.result)),
     );
     if !record.sentence.is_empty() {
@@ -205,6 +206,15 @@ mod tests {
             );
         }
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    }
+
+    #[test]
+    fn a_cycle_with_a_long_name_still_has_one_line_that_says_how_it_ended() {
+        let mut record = samples::failed();
+        record.cycle = "a cycle from a file that somebody else wrote".repeat(9);
+        let shown = whole(&record, &PAPER);
+        let first = shown.lines().next().unwrap();
+        assert!(first.ends_with(": failed") && first.chars().count() <= 80, "{first}");
     }
 
     #[test]

@@ -17,6 +17,9 @@ mod said;
 #[cfg(test)]
 mod samples;
 mod settings;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod shown;
 mod status;
 pub mod timeline;
 mod when;

@@ -178,8 +178,10 @@ mod tests {
 
     #[test]
     fn what_a_script_said_can_not_steer_the_terminal() {
-        for shown in [PLAIN.wrap(0, "a\x1b[2Jb\nc"), PLAIN.cell(9, "\x1b]0;x\x07"), PLAIN.ink(Ink::Bad, "\u{9b}31m")] {
-            assert!(!shown.contains(['\x1b', '\x07', '\u{9b}']), "{shown:?}");
+        let said = ["a\x1b[2Jb\nc", "\x1b]0;x\x07", "\u{9b}31m", "/etc\u{202e}fdp.", "a\u{2028}b"];
+        for shown in said.iter().flat_map(|said| [PLAIN.wrap(0, said), PLAIN.cell(9, said), PLAIN.ink(Ink::Bad, said)])
+        {
+            assert!(!shown.contains(['\x1b', '\x07', '\u{9b}', '\u{202e}', '\u{2028}']), "{shown:?}");
         }
     }
 

@@ -32,6 +32,8 @@ mod requests;
 mod run;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, fuzzing))]
+pub mod world;
 
 pub use point::Point;
 pub use run::{Hold, Holder, HolderId, HostId, Kind, Run, Shape};

@@ -42,7 +42,8 @@ impl Engine {
                 }
                 self.silence_observers();
             }
-            Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) => {}
+            Event::StillLost(serial, host) if serial == self.serial => self.input(Input::HostLost(host)),
+            Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) | Event::StillLost(..) => {}
             Event::Control(question, answer) => self.asked_by_operator(question, answer),
             Event::LookAfterDebts => self.look_after_debts(),
             Event::DebtAnswered(host, answer) => self.debt_answered(host, answer),
@@ -165,11 +166,30 @@ impl Engine {
         let starting = self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, roster::State::Starting(..)));
         if !starting && self.steps.is_reviving(host) {
             self.steps.revived(host);
-            self.input(if ready { Input::HostReady(host) } else { Input::HostLost(host) });
+            if ready {
+                self.input(Input::HostReady(host));
+            } else if !self.lost_for_a_while(host) {
+                self.input(Input::HostLost(host));
+            }
         }
         if matches!(self.survey, Survey::WaitsForPlugins) && !self.roster.is_starting() {
             self.ask_everyone();
         }
+    }
+
+    /// A suspension that outlives its process is never given up: its plugin is tried again, but not without a breath in between. False for any other
+    /// plugin.
+    pub(super) fn lost_for_a_while(&self, host: HostId) -> bool {
+        let survives = self.current.plan.filesystems.iter().any(|step| step.host == host && step.survives_exit);
+        if survives {
+            let (sender, serial) = (self.sender.clone(), self.serial);
+            let (clock, at) = (self.clock.clone(), self.clock.now() + FIRST_PAUSE);
+            tokio::task::spawn_local(async move {
+                sleep::until(&clock, at).await;
+                let _ = sender.send(Event::StillLost(serial, host));
+            });
+        }
+        survives
     }
 
     /// A plugin that died in peace is started again after a while, a little longer each time; a request of the host starts it at once.

@@ -82,6 +82,8 @@ pub enum Event {
     SilenceOverdue(u64),
     /// A plugin's process may be started again.
     Restart(HostId, u64),
+    /// A plugin that could not be started anew in the cycle with this number may be tried once more.
+    StillLost(u64, HostId),
     /// A signal, or an operator's word.
     Operator(Order),
 }

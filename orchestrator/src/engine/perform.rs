@@ -301,7 +301,9 @@ impl Engine {
         // If it could not even be started, no event will come.
         if !self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {
             self.steps.revived(host);
-            self.inputs.push_back(Input::HostLost(host));
+            if !self.lost_for_a_while(host) {
+                self.inputs.push_back(Input::HostLost(host));
+            }
         }
     }
 

@@ -3,7 +3,10 @@
 use super::Mount;
 
 /// The mounts in a text, or the number of the first line that is none, from 1, and what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Vec<Mount>, (usize, serde_json::Error)> {
+///
+/// # Errors
+/// At the first line that is no mount; the rest is not looked at.
+pub fn parse(text: &str) -> Result<Vec<Mount>, (usize, serde_json::Error)> {
     let lines = (1..).zip(text.lines().map(str::trim));
     let mounts = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     mounts.map(|(number, line)| serde_json::from_str(line).map_err(|error| (number, error))).collect()

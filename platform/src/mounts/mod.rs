@@ -7,6 +7,8 @@ mod source;
 #[cfg_attr(not(target_os = "freebsd"), path = "linux.rs")]
 mod system;
 
+#[doc(hidden)]
+pub use file::parse as parse_table;
 pub use source::{MountsError, Source, read, read_bare};
 
 use std::fmt;

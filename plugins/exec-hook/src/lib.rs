@@ -19,6 +19,8 @@ mod survey;
 mod user;
 
 pub use name::{Form, HookName, Phase, Reading, read as read_name};
+#[doc(hidden)]
+pub use order::{Ledger, freeze_groups};
 pub use plugin::ExecHook;
 pub use settings::{DIRECTORY as DEFAULT_DIRECTORY, LIMIT as DEFAULT_LIMIT};
 pub use survey::{Surveyed, Unreadable, Verdict, survey};

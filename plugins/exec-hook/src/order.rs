@@ -13,53 +13,53 @@ use crate::name::{Form, HookName};
 
 /// The hooks of `hooks` that run before the freeze, in the order of their numbers; those in one group run at once.
 #[must_use]
-pub(crate) fn freeze_groups(hooks: &[HookName]) -> Vec<Vec<HookName>> {
+pub fn freeze_groups(hooks: &[HookName]) -> Vec<Vec<HookName>> {
     groups(hooks.iter().filter(|hook| hook.form != Form::PostThaw))
 }
 
 /// What is owed since a freeze was begun.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     owed: BTreeSet<HookName>,
 }
 
 impl Ledger {
     /// The freeze step begins with these hooks: from now on each `.post-thaw` among them is owed.
-    pub(crate) fn begin(&mut self, hooks: &[HookName]) {
+    pub fn begin(&mut self, hooks: &[HookName]) {
         self.owed.extend(hooks.iter().filter(|hook| hook.form == Form::PostThaw).cloned());
     }
 
     /// A script is about to be started before the freeze.
-    pub(crate) fn starting(&mut self, hook: &HookName) {
+    pub fn starting(&mut self, hook: &HookName) {
         if hook.form == Form::Both {
             self.owed.insert(hook.clone());
         }
     }
 
     /// The script that was about to be started never ran.
-    pub(crate) fn never_ran(&mut self, hook: &HookName) {
+    pub fn never_ran(&mut self, hook: &HookName) {
         self.owed.remove(hook);
     }
 
     /// An earlier process owes these: it, or the one that kept its record, knows what it started.
-    pub(crate) fn inherit(&mut self, hooks: impl IntoIterator<Item = HookName>) {
+    pub fn inherit(&mut self, hooks: impl IntoIterator<Item = HookName>) {
         self.owed.extend(hooks.into_iter().filter(|hook| hook.form != Form::PreFreeze));
     }
 
     /// A script has ended after the thaw, well or not.
-    pub(crate) fn settled(&mut self, hook: &HookName) {
+    pub fn settled(&mut self, hook: &HookName) {
         self.owed.remove(hook);
     }
 
     /// Whether the hook in this file is owed its thaw.
     #[must_use]
-    pub(crate) fn owes(&self, file: &str) -> bool {
+    pub fn owes(&self, file: &str) -> bool {
         self.owed.iter().any(|hook| hook.file == file)
     }
 
     /// What is owed, the highest numbers first; those in one group run at once.
     #[must_use]
-    pub(crate) fn thaw_groups(&self) -> Vec<Vec<HookName>> {
+    pub fn thaw_groups(&self) -> Vec<Vec<HookName>> {
         let mut groups = groups(self.owed.iter());
         groups.reverse();
         groups

@@ -22,6 +22,8 @@ pub enum Unloadable {
     OtherMachine(u16),
     /// An ELF file, but a program or an object file.
     NotShared(u16),
+    /// Its dynamic section is longer than any linker makes one; its length in bytes.
+    Absurd(u64),
     /// Something is said to lie beyond the file's end: what, and the length it would need.
     Truncated {
         /// What lies beyond.
@@ -55,6 +57,9 @@ impl fmt::Display for Unloadable {
                     _ => "something else",
                 };
                 write!(f, "it is not a shared object but {kind}")
+            }
+            Self::Absurd(length) => {
+                write!(f, "it is not a shared object that any linker made: its dynamic section has {length} bytes")
             }
             Self::Truncated { what, needed, length } => write!(
                 f,
@@ -101,6 +106,8 @@ const SECTION_HEADER: u64 = 64;
 const SHARED: u16 = 3;
 const LOAD: u32 = 1;
 const DYNAMIC: u32 = 2;
+/// Some ten thousand entries. A file can be said to be, and can sparsely be, larger than memory.
+const LONGEST_DYNAMIC: u64 = 256 << 10;
 const NEEDED: u64 = 1;
 const STRING_TABLE: u64 = 5;
 /// Names of more objects that are loaded with this one: filters.
@@ -198,6 +205,9 @@ impl Image {
     }
 
     fn wishes(&self, dynamic: &Segment, loaded: &[Segment]) -> Result<Wishes, Unloadable> {
+        if dynamic.length > LONGEST_DYNAMIC {
+            return Err(Unloadable::Absurd(dynamic.length));
+        }
         let table = self.bytes("dynamic section", dynamic.offset, dynamic.length)?;
         let entries: Vec<_> = table.chunks_exact(16).map(|entry| (u64_at(entry, 0), u64_at(entry, 8))).collect();
         let mut wishes = Wishes::default();
@@ -253,4 +263,31 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |field| u64::from_ne_bytes(*field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparse_file_that_says_to_be_all_dynamic_section_is_refused_and_not_read() {
+        let path = std::env::temp_dir().join(format!("hv_vss-sparse-{}", std::process::id()));
+        let length = 1_u64 << 42;
+        let mut bytes = vec![0; 64 + 56];
+        bytes[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, if cfg!(target_endian = "little") { 1 } else { 2 }]);
+        bytes[16..18].copy_from_slice(&SHARED.to_ne_bytes());
+        bytes[18..20].copy_from_slice(&MACHINE.unwrap_or(0).to_ne_bytes());
+        bytes[32..40].copy_from_slice(&64_u64.to_ne_bytes());
+        bytes[56..58].copy_from_slice(&1_u16.to_ne_bytes());
+        bytes[64..68].copy_from_slice(&DYNAMIC.to_ne_bytes());
+        bytes[64 + 32..64 + 40].copy_from_slice(&length.to_ne_bytes());
+        std::fs::write(&path, &bytes).unwrap();
+        let sparse = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // A filesystem that has no such large files has no such plugin either.
+        if sparse.set_len(length).is_ok() {
+            let refused = needed_libraries(&path);
+            assert!(matches!(refused, Err(Unloadable::Absurd(told)) if told == length), "{refused:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -74,9 +74,15 @@ fn cause(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
+/// From a table to what this host makes of it.
+///
+/// # Errors
+/// A sentence, when it is no table, or lacks what every plugin must have.
+///
 /// # Safety
 /// `declared` is null, or points to a table whose first four bytes are its length.
-unsafe fn copied(declared: *const abi::Plugin) -> Result<Loaded, String> {
+#[doc(hidden)]
+pub unsafe fn copied(declared: *const abi::Plugin) -> Result<Loaded, String> {
     if declared.is_null() {
         return Err(format!("{}() returned no table", abi::ENTRY_SYMBOL));
     }

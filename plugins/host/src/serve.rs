@@ -52,9 +52,16 @@ pub fn run(file: &Path, options: impl IntoIterator<Item = OsString>) -> Result<(
     };
     hv_vss_platform::title::set(&loaded.about.name);
     link.borrow_mut().send(&Event::Loaded { wire: WIRE_VERSION, about: loaded.about.clone() });
-    let plugin = Plugin::new(loaded, Rc::clone(&link), Rc::clone(&debt));
-    Service { plugin, link, debt, holds: Holds::default(), life: Life::Loaded, not_before: None }.run();
+    converse(loaded, &link, &debt);
     Ok(())
+}
+
+/// Serves a loaded plugin until its end: [`run`] without the process around it.
+#[doc(hidden)]
+pub fn converse(loaded: load::Loaded, link: &Rc<RefCell<Link>>, debt: &Rc<Debt>) {
+    let plugin = Plugin::new(loaded, Rc::clone(link), Rc::clone(debt));
+    let (link, debt) = (Rc::clone(link), Rc::clone(debt));
+    Service { plugin, link, debt, holds: Holds::default(), life: Life::Loaded, not_before: None }.run();
 }
 
 /// Where in its life the plugin is.

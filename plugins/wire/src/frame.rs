@@ -54,11 +54,15 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
 #[derive(Default)]
 pub struct Frames {
     bytes: Vec<u8>,
+    /// How many of them were taken already. They go when more is added: a thousand short messages are not moved a thousand times.
+    taken: usize,
 }
 
 impl Frames {
     /// Adds what was read.
     pub fn push(&mut self, read: &[u8]) {
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
         self.bytes.extend_from_slice(read);
     }
 
@@ -71,14 +75,15 @@ impl Frames {
         reason = "each call says which kind of message it wants; an iterator has one kind"
     )]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
-        let Some(prefix) = self.bytes.first_chunk::<LENGTH>() else { return Ok(None) };
+        let left = &self.bytes[self.taken..];
+        let Some(prefix) = left.first_chunk::<LENGTH>() else { return Ok(None) };
         let length = usize::try_from(u32::from_le_bytes(*prefix)).unwrap_or(usize::MAX);
         if length > MAX_FRAME {
             return Err(FrameError::TooLong(length));
         }
-        let Some(body) = self.bytes.get(LENGTH..LENGTH + length) else { return Ok(None) };
+        let Some(body) = left.get(LENGTH..LENGTH + length) else { return Ok(None) };
         let message = serde_json::from_slice(body).map_err(FrameError::Garbage)?;
-        self.bytes.drain(..LENGTH + length);
+        self.taken += LENGTH + length;
         Ok(Some(message))
     }
 }

@@ -52,14 +52,22 @@ impl Owed {
         if file.take(MAX_BYTES).read_to_end(&mut text)? as u64 == MAX_BYTES {
             return Err(io::Error::other(format!("it has {MAX_BYTES} bytes or more, and we never write so many")));
         }
-        let record: Self = serde_json::from_slice(&text)?;
+        Self::parse(&text).map(Some)
+    }
+
+    /// Reads a record from the file's bytes.
+    ///
+    /// # Errors
+    /// When they are none, or of a version that is not understood.
+    pub fn parse(text: &[u8]) -> io::Result<Self> {
+        let record: Self = serde_json::from_slice(text)?;
         if record.version != OWED_VERSION {
             return Err(io::Error::other(format!(
                 "it has version {}, and only {OWED_VERSION} is understood",
                 record.version
             )));
         }
-        Ok(Some(record))
+        Ok(record)
     }
 
     /// Puts the record in place, whole or not at all.

@@ -105,8 +105,8 @@ impl Answer {
         }
         let negotiation = get16(bytes, AT_TYPE) == Some(TYPE_NEGOTIATE);
         let versions = if negotiation {
-            let count = get16(bytes, HEADER).unwrap_or(0) + get16(bytes, HEADER + 2).unwrap_or(0);
-            (0..usize::from(count))
+            let [frameworks, messages] = [HEADER, HEADER + 2].map(|at| usize::from(get16(bytes, at).unwrap_or(0)));
+            (0..frameworks + messages)
                 .map_while(|place| {
                     let at = AT_NEGOTIATED + 4 * place;
                     Some((get16(bytes, at)?, get16(bytes, at + 2)?))
@@ -175,7 +175,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
 /// A sentence, when it isn't pairs of hexadecimal digits.
 pub fn from_hex(text: &str) -> Result<Vec<u8>, String> {
     let digits: String = text.split_whitespace().collect();
-    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) || !digits.len().is_multiple_of(2) {
         return Err(format!("\"{text}\" is not pairs of hexadecimal digits"));
     }
     (0..digits.len())
@@ -205,9 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn counts_that_add_up_to_more_than_sixteen_bits_are_read_as_far_as_there_are_versions() {
+        let mut bytes = negotiation(&[(3, 0)], &[(5, 0)], 1);
+        bytes[HEADER..HEADER + 4].fill(0xff);
+        assert_eq!(Answer::read(&bytes).unwrap().versions, [(3, 0), (5, 0)]);
+    }
+
+    #[test]
     fn hexadecimal_comes_back_as_it_went_and_nonsense_is_refused() {
         assert_eq!(from_hex("00 ff 1").ok(), None);
-        assert_eq!(from_hex("zz").ok(), None);
+        // The second was found by a fuzzer: a sign is a digit to from_str_radix.
+        for nonsense in ["zz", "+0 0a", "0x", "é0"] {
+            assert_eq!(from_hex(nonsense).ok(), None, "{nonsense}");
+        }
         assert_eq!(from_hex(&to_hex(&[0, 255, 16])).unwrap(), [0, 255, 16]);
     }
 }

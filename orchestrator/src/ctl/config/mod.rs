@@ -29,6 +29,11 @@ pub(super) fn command(options: &Options, command: &ConfigCommand, paper: &Paper)
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn shown(settings: &Settings, paper: &Paper) -> Result<String, String> {
+    Ok(show::text(&show::entries(settings)?, settings, paper))
+}
+
 /// A file that was named may be a draft that lies anywhere; the daemon's own must also belong to root.
 fn check(loaded: Result<Settings, ConfigError>, whose: Whose, paper: &Paper) -> Result<Said, Failure> {
     let settings = match loaded {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use hv_vss_wire::is_obeyed;
 use serde::Serialize;
 use toml::de::{DeString, DeTable, DeValue};
 use toml::{Spanned, Value};
@@ -36,7 +37,7 @@ pub(super) fn entries(settings: &Settings) -> Result<Vec<Entry>, String> {
     for (table, key, default) in defaults(&settings.config) {
         let written = parsed.get_ref().get(table).and_then(|value| value.get_ref().get(key));
         let (value, from) = match (written, default) {
-            (Some(written), _) => (Some(text[written.span()].to_owned()), file.line(written.span().start)),
+            (Some(written), _) => (Some(file.value(written)), file.line(written.span().start)),
             (None, Ok(value)) => (Some(value.to_string()), "default".to_owned()),
             (None, Err(why)) => (None, why.to_owned()),
         };
@@ -104,15 +105,16 @@ impl File<'_> {
         for (key, value) in as_written(table) {
             let key = key_text(key.get_ref());
             match value.get_ref() {
-                DeValue::Table(table) => below.push((format!("{name}.{key}"), table)),
-                DeValue::Array(tables) if tables.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))) => {
+                DeValue::Table(table) if !table.is_empty() => below.push((format!("{name}.{key}"), table)),
+                // Only these are known to hold tables and nothing else, of which none is empty. A plugin's may hold anything.
+                DeValue::Array(tables) if name == "filesystems" && key == "exempt" && !tables.is_empty() => {
                     for item in tables {
                         if let DeValue::Table(item) = item.get_ref() {
                             self.fields(&format!("[[{name}.{key}]]"), item, entries);
                         }
                     }
                 }
-                _ => self.field(&format!("[{name}]"), &key, value.span(), entries),
+                _ => self.field(&format!("[{name}]"), &key, value, entries),
             }
         }
         for (name, table) in below {
@@ -121,19 +123,37 @@ impl File<'_> {
     }
 
     fn fields(&self, heading: &str, table: &DeTable<'_>, entries: &mut Vec<Entry>) {
-        for (key, value) in as_written(table) {
-            self.field(heading, &key_text(key.get_ref()), value.span(), entries);
+        let mut items = as_written(table);
+        items.sort_by_key(|(key, _)| key.get_ref() != "type");
+        for (key, value) in items {
+            self.field(heading, &key_text(key.get_ref()), value, entries);
         }
     }
 
-    fn field(&self, heading: &str, key: &str, at: std::ops::Range<usize>, entries: &mut Vec<Entry>) {
-        let from = self.line(at.start);
-        entries.push(Entry {
-            table: heading.to_owned(),
-            key: key.to_owned(),
-            value: Some(self.text[at].to_owned()),
-            from,
-        });
+    fn field(&self, heading: &str, key: &str, value: &Spanned<DeValue<'_>>, entries: &mut Vec<Entry>) {
+        let from = self.line(value.span().start);
+        let value = Some(self.value(value));
+        entries.push(Entry { table: heading.to_owned(), key: key.to_owned(), value, from });
+    }
+
+    /// A value as it was written; one of several lines, or with characters that can't be shown, on one line and without them.
+    fn value(&self, value: &Spanned<DeValue<'_>>) -> String {
+        let written = &self.text[value.span()];
+        let as_it_is = !written.chars().any(is_obeyed);
+        match value.get_ref() {
+            DeValue::String(text) if !as_it_is => quoted(text),
+            // What is written of a table may be no more than its heading.
+            DeValue::Array(items) if !as_it_is || holds_tables(value.get_ref()) => {
+                format!("[{}]", items.iter().map(|item| self.value(item)).collect::<Vec<_>>().join(", "))
+            }
+            DeValue::Table(table) => {
+                let field = |(key, value): (&Spanned<DeString<'_>>, _)| {
+                    format!("{} = {}", key_text(key.get_ref()), self.value(value))
+                };
+                format!("{{ {} }}", as_written(table).into_iter().map(field).collect::<Vec<_>>().join(", "))
+            }
+            _ => written.to_owned(),
+        }
     }
 }
 
@@ -147,7 +167,30 @@ fn as_written<'a, 'b>(table: &'a DeTable<'b>) -> Vec<(&'a Spanned<DeString<'b>>,
 /// A key as it must be written.
 fn key_text(key: &str) -> String {
     let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if bare { key.to_owned() } else { Value::String(key.to_owned()).to_string() }
+    if bare { key.to_owned() } else { quoted(key) }
+}
+
+fn holds_tables(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::Table(_) => true,
+        DeValue::Array(items) => items.iter().any(|item| holds_tables(item.get_ref())),
+        _ => false,
+    }
+}
+
+/// Text as TOML wants it on one line, with escapes in place of what can't be shown.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if is_obeyed(c) => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }
 
 /// All of them, as a configuration file that says where each value came from.
@@ -212,7 +255,11 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_a_configuration_and_means_the_same() {
-        for file in ["", FILE] {
+        let of_several_lines = "[plugin.x]\nlist = [\n  1, # one\n  \"two\",\n]\ntext = \"\"\"\nan \"end\"\n\\u001b\"\"\"\n\"a\\nkey\" = { b = '''t\to''' }\nbidi = \"\u{202e}x\"\n";
+        // Found by a fuzzer: lists of this and that, of tables between other keys, of empty tables; an exemption whose type does not come first.
+        let lists = "[plugin.x]\nmixed = [1, \"a\", { b = 2 }]\ntables = [{ c = 1 }, {}]\nafter = true\nempty = {}\n[[plugin.x.more]]\nd = 1\n[[plugin.x.more]]\n[plugin.x.none]\n";
+        let exempt = "[[filesystems.exempt]]\nreason = \"x\"\nmount = \"/a\"\ntype = \"zfs\"\n[[filesystems.exempt]]\nmount = \"/b\"\ntype = \"zfs\"\nreason = \"y\"\n";
+        for file in ["", FILE, of_several_lines, lists, exempt] {
             let settings = settings(file);
             let shown = text(&entries(&settings).unwrap(), &settings, &PAPER);
             let again = Config::parse(&settings.path, &shown).unwrap_or_else(|error| panic!("{error} in\n{shown}"));

@@ -77,7 +77,7 @@ impl Part {
 /// The next 1, 2 or 5 with zeros.
 fn round_up(ms: f64) -> f64 {
     let mut unit = 0.1;
-    while unit < 1e9 {
+    while unit < 1e15 {
         for round in [unit, unit * 2.0, unit * 5.0] {
             if round >= ms {
                 return round;

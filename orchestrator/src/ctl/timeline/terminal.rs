@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::model::{Chart, End, Row, RowKind, Side};
 use super::words;
 use crate::ctl::cycles::result_ink;
-use crate::ctl::paper::{Ink, Paper, columns};
+use crate::ctl::paper::{Ink, Paper, columns, harmless};
 use crate::ctl::when::{span, whole};
 use crate::record::Record;
 
@@ -112,10 +112,16 @@ pub fn terminal(record: &Record, paper: &Paper) -> String {
 }
 
 fn head(record: &Record, paper: &Paper, blocks: &Blocks) -> String {
-    let mut text = format!("{}\n", paper.ink(result_ink(record.result), &words::title(record)));
+    let title = paper.cut(paper.width, &words::title(record));
+    let mut text = format!("{}\n", paper.ink(result_ink(record.result), &title));
     let _ = writeln!(text, "{}", paper.wrap(0, &words::subtitle(record)));
     if let Some((share, used)) = words::used(record) {
-        let used = format!("{used} ({:.0} %)", share * 100.0);
+        let used =
+            if share < 10.0 { format!("{used} ({:.0} %)", share * 100.0) } else { format!("{used} (over 999 %)") };
+        if columns(&used) + 8 > paper.width {
+            let _ = writeln!(text, "{}", paper.wrap(0, &used));
+            return text;
+        }
         let room = paper.width.saturating_sub(columns(&used) + 2).clamp(6, 30);
         let filled = cell(share, room).max(1);
         let (full, empty) =
@@ -208,11 +214,12 @@ impl Canvas<'_> {
             let at = cell(self.axis().at(mark.at_ms), self.bars).min(self.bars.saturating_sub(1));
             self.put(&mut cells, at, Cell(sign, Some(paint)));
             // Its name beside it, where there is room.
-            let name = format!(" {}", mark.name);
+            let shown = harmless(&mark.name);
+            let name = format!(" {shown}");
             let length = columns(&name);
             let before = at.checked_sub(length);
             let begin = if at + 1 + length <= self.bars { Some(at + 1) } else { before };
-            let name = if begin == before && begin != Some(at + 1) { format!("{} ", mark.name) } else { name };
+            let name = if begin == before && begin != Some(at + 1) { format!("{shown} ") } else { name };
             if let Some(begin) = begin {
                 let free =
                     cells[begin..begin + length].iter().all(|cell| cell.1.is_none() || cell.1 == Some(Paint::Faint));
@@ -322,6 +329,15 @@ mod tests {
         let drawn = terminal(&samples::failed(), &Paper { unicode: false, ..PAPER });
         assert!(drawn.is_ascii(), "{drawn}");
         assert!(terminal(&samples::failed(), &Paper { colour: true, ..PAPER }).contains("\x1b[1;31m"));
+    }
+
+    #[test]
+    fn no_name_in_it_steers_the_terminal() {
+        // Found by a fuzzer, in the name of an answer.
+        let mut record = samples::backup();
+        record.steps.iter_mut().for_each(|step| step.name = "\u{1b}[2J".to_owned());
+        let drawn = terminal(&record, &PAPER);
+        assert!(!drawn.chars().any(|c| c.is_control() && c != '\n'), "{drawn:?}");
     }
 
     #[test]

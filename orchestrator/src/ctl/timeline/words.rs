@@ -36,7 +36,18 @@ pub(super) fn used(record: &Record) -> Option<(f64, String)> {
 pub(super) fn took(row: &Row, side: Side) -> String {
     let open = row.bars.iter().any(|bar| bar.side == side && bar.end == End::Open);
     let more = if open { ">" } else { "" };
-    row.took_ms(side).map_or_else(String::new, |ms| format!("{more}{}", span(ms)))
+    row.took_ms(side).map_or_else(String::new, |ms| format!("{more}{}", narrow(ms)))
+}
+
+/// A span that fits into its column whatever it is: with one unit.
+fn narrow(ms: f64) -> String {
+    if ms < 59_950.0 {
+        span(ms)
+    } else if ms < 5_994_000.0 {
+        format!("{:.1} min", ms / 60_000.0)
+    } else {
+        format!("{:.0} h", ms / 3_600_000.0)
+    }
 }
 
 /// A name that fits: the end of a path tells more than its beginning, with a script it is the other way round.
@@ -78,6 +89,14 @@ mod tests {
         assert_eq!(shortened("/usr/jails/www", 8, '~'), "~ils/www");
         assert_eq!(shortened("90-notify.post-thaw", 8, '~'), "90-noti~");
         assert_eq!(shortened("/usr", 8, '~'), "/usr");
+    }
+
+    #[test]
+    fn no_duration_is_wider_than_its_column() {
+        for ms in [0.0, 9.9, 999.0, 59_949.0, 59_950.0, 200_000.0, 5_993_999.0, 5_994_000.0, 3.5e9] {
+            assert!(columns(&narrow(ms)) < 9, "{}", narrow(ms));
+        }
+        assert_eq!([200_000.0, 7_200_000.0].map(narrow), ["3.3 min", "2 h"]);
     }
 
     #[test]

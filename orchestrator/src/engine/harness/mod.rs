@@ -24,6 +24,8 @@
 //! For tests only. It never judges sentences; the stories in tests/stories do.
 
 mod claims;
+#[cfg(test)]
+mod found;
 mod happening;
 mod player;
 mod stage;

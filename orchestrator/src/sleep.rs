@@ -9,3 +9,22 @@ pub(crate) async fn until(clock: &Clock, at: Monotonic) {
         Some(hand) => hand.until(at).await,
     }
 }
+
+/// Something that is done at an instant, unless this is dropped before: then nobody is woken for what no longer matters.
+pub(crate) struct Later(tokio::task::JoinHandle<()>);
+
+impl Later {
+    /// Does `what` when `clock` shows `at`.
+    pub(crate) fn at(clock: Clock, at: Monotonic, what: impl FnOnce() + 'static) -> Self {
+        Self(tokio::task::spawn_local(async move {
+            until(&clock, at).await;
+            what();
+        }))
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -14,7 +14,7 @@ use crate::config::{Config, PluginConfig};
 use crate::cycle::HostId;
 use crate::engine::{Engine, Event};
 use crate::plugin_files;
-use crate::sleep;
+use crate::sleep::Later;
 
 /// All plugins.
 pub(super) struct Roster {
@@ -51,6 +51,8 @@ pub(super) struct Plugin {
     observes: bool,
     /// To be started when nothing is in work.
     wanted: bool,
+    /// Until it has said what it has loaded.
+    loading: Option<Later>,
 }
 
 /// Which plugins something is about.
@@ -213,6 +215,7 @@ impl Roster {
                 restarts: 0,
                 observes: false,
                 wanted: false,
+                loading: None,
             });
         }
         self.plugins.iter_mut().filter(|plugin| !found.contains_key(&plugin.name)).for_each(|plugin| {
@@ -343,11 +346,9 @@ impl Roster {
         plugin.state = match child::start(&launch, &self.programs, &self.clock, told) {
             Ok(handle) => {
                 // Its constructors run before it can say anything, and may hang.
-                let (clock, latest) = (self.clock.clone(), self.clock.now() + OPENING);
-                tokio::task::spawn_local(async move {
-                    sleep::until(&clock, latest).await;
-                    let _ = overdue.send(Event::LoadingOverdue(host, generation));
-                });
+                let latest = self.clock.now() + OPENING;
+                let overdue = move || drop(overdue.send(Event::LoadingOverdue(host, generation)));
+                plugin.loading = Some(Later::at(self.clock.clone(), latest, overdue));
                 State::Starting(handle, None)
             }
             Err(error) => {
@@ -372,6 +373,7 @@ impl Roster {
         plugin.observes = about.observer;
         let opening =
             handle.call(Call::Open { config: plugin.config.settings.clone() }, Some(self.clock.now() + OPENING));
+        plugin.loading = None;
         plugin.state = State::Starting(handle, Some(about));
         let (events, generation) = (self.events.clone(), plugin.generation);
         tokio::task::spawn_local(async move {
@@ -408,6 +410,7 @@ impl Roster {
     /// Its process is gone.
     pub(super) fn gone(&mut self, host: HostId, how: String) {
         let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+        plugin.loading = None;
         // A sentence that says why it can't be used is worth more than how it then ended.
         if !matches!(plugin.state, State::Absent(_)) {
             plugin.state = State::Absent(how);

@@ -9,7 +9,7 @@ use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 use super::{Engine, Event};
 use crate::cycle::{Hold, HolderId, HostId, Input, Kind, StepEnd};
 use crate::record::{StepMark, What};
-use crate::sleep;
+use crate::sleep::Later;
 
 /// A call of a holder. Never used twice, so that a late answer can't be taken for another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,11 +25,12 @@ pub(super) struct Steps {
     froze_in: HashMap<HostId, u64>,
 }
 
-#[derive(Clone, Copy)]
 struct UnderWay {
     step: StepId,
     call: u64,
     mark: Option<StepMark>,
+    /// Its own limit, if it has one.
+    limit: Option<Later>,
 }
 
 impl Steps {
@@ -93,11 +94,11 @@ impl Engine {
 
     /// The holder is asked to give up; from now on its time is that of a thaw.
     pub(super) fn cancel(&mut self, holder: HolderId) {
-        let Some(under_way) = self.steps.current.get(&holder).copied() else { return };
+        let Some(call) = self.steps.current.get(&holder).map(|under_way| under_way.call) else { return };
         if let Some((host, ..)) = self.part_of(holder)
             && let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready)
         {
-            handle.cancel(under_way.call);
+            handle.cancel(call);
         }
         self.expect_end(holder, self.limits.thaw_answer_after);
     }
@@ -113,7 +114,7 @@ impl Engine {
         let pending = handle.call(call, None);
         self.steps.next += 1;
         let step = StepId(self.steps.next);
-        self.steps.current.insert(holder, UnderWay { step, call: pending.id, mark });
+        self.steps.current.insert(holder, UnderWay { step, call: pending.id, mark, limit: None });
         let sender = self.sender.clone();
         tokio::task::spawn_local(async move {
             let answer = pending.answer().await;
@@ -121,14 +122,11 @@ impl Engine {
         });
     }
 
-    fn expect_end(&self, holder: HolderId, limit: Duration) {
-        let Some(under_way) = self.steps.current.get(&holder) else { return };
+    fn expect_end(&mut self, holder: HolderId, limit: Duration) {
+        let Some(under_way) = self.steps.current.get_mut(&holder) else { return };
         let (sender, step) = (self.sender.clone(), under_way.step);
-        let (clock, at) = (self.clock.clone(), self.clock.now() + limit);
-        tokio::task::spawn_local(async move {
-            sleep::until(&clock, at).await;
-            let _ = sender.send(Event::Overdue(step));
-        });
+        let at = self.clock.now() + limit;
+        under_way.limit = Some(Later::at(self.clock.clone(), at, move || drop(sender.send(Event::Overdue(step)))));
     }
 
     pub(super) fn step_ended(&mut self, step: StepId, answer: Option<Answer>) {

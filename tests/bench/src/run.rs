@@ -104,10 +104,10 @@ fn measure(peers: &Peers, chosen: &[String], size: Size) -> Results {
 fn one(peers: &Peers, name: &str, size: Size) -> (Vec<Figure>, Vec<Series>) {
     let full = size == Size::Full;
     match name {
-        "freeze" if full => freeze::measure(peers, &[(1, 11), (8, 9), (32, 5), (128, 3)]),
+        "freeze" if full => freeze::measure(peers, &[(1, 9), (8, 7), (32, 4), (128, 2)]),
         "freeze" => freeze::measure(peers, &[(1, 5), (8, 5)]),
-        "busy" => (busy::measure(peers, if full { 5 } else { 3 }), Vec::new()),
-        "stall" => (stall::measure(peers, if full { 3 } else { 1 }), Vec::new()),
+        "busy" => (busy::measure(peers, 3), Vec::new()),
+        "stall" => (stall::measure(peers, if full { 2 } else { 1 }), Vec::new()),
         "hooks" => (hooks::measure(peers, if full { 5 } else { 3 }), Vec::new()),
         "memory" => (memory::measure(peers, if full { 5 } else { 3 }), Vec::new()),
         "growth" => {

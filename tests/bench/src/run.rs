@@ -38,15 +38,19 @@ pub(crate) fn bench() -> Result<(), String> {
     let places = places()?;
     priority::highest().map_err(|error| error.to_string())?;
     let peers = Peers::below(&places.target);
-    let circumstances = Circumstances::now(&peers.versions(), build());
+    let build = build();
+    let circumstances = Circumstances::now(&peers.versions(), &build);
     println!("{}", circumstances.lines.join("\n"));
     let chosen = chosen()?;
-    let results = measure(&peers, &chosen, Size::Full);
-    let text = serde_json::to_string_pretty(&results.figures).map_err(|error| error.to_string())?;
-    let path = places.target.join("bench/results.json");
-    fs::write(&path, text + "\n").map_err(|error| format!("can't write {}: {error}", path.display()))?;
-    println!("\n{}", table::markdown(&results.figures));
-    if chosen.len() == ALL.len() && !cfg!(debug_assertions) {
+    for name in &chosen {
+        let results = measure(&peers, std::slice::from_ref(name), Size::Full);
+        println!("\n{}", table::markdown(&results.figures));
+        // One by one, so that a run which is cut short is not lost.
+        write_json(&places.part(name), &results)?;
+    }
+    let results = gathered(&places)?;
+    write_json(&places.target.join("bench/results.json"), &results.figures)?;
+    if ALL.iter().all(|name| places.part(name).exists()) && build == "release" {
         page::publish(&places.docs, &results, &circumstances)?;
     } else {
         println!("docs/performance.md is left as it was: not everything was measured, or not with a release build");
@@ -104,14 +108,14 @@ fn measure(peers: &Peers, chosen: &[String], size: Size) -> Results {
 fn one(peers: &Peers, name: &str, size: Size) -> (Vec<Figure>, Vec<Series>) {
     let full = size == Size::Full;
     match name {
-        "freeze" if full => freeze::measure(peers, &[(1, 9), (8, 7), (32, 4), (128, 2)]),
+        "freeze" if full => freeze::measure(peers, &[(1, 7), (8, 5), (32, 3), (128, 2)]),
         "freeze" => freeze::measure(peers, &[(1, 5), (8, 5)]),
         "busy" => (busy::measure(peers, 3), Vec::new()),
         "stall" => (stall::measure(peers, if full { 2 } else { 1 }), Vec::new()),
-        "hooks" => (hooks::measure(peers, if full { 5 } else { 3 }), Vec::new()),
-        "memory" => (memory::measure(peers, if full { 5 } else { 3 }), Vec::new()),
+        "hooks" => (hooks::measure(peers, 3), Vec::new()),
+        "memory" => (memory::measure(peers, 3), Vec::new()),
         "growth" => {
-            let rounds = if full { 9 } else { 5 };
+            let rounds = 5;
             let parts = [
                 growth::mounts(peers, &[1, 8, 32, 100, 300, 1000], 2 * rounds),
                 growth::hooks(&[1, 20, 60, 120, 200], rounds),
@@ -134,9 +138,36 @@ fn chosen() -> Result<Vec<String>, String> {
     }
 }
 
-/// The programs measured are those beside this one, so they are of its build.
-fn build() -> &'static str {
-    if cfg!(debug_assertions) { "debug" } else { "release" }
+/// Of the programs that are measured: those that lie beside this one, in target/release or target/debug.
+fn build() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    let directory = program.parent().and_then(Path::file_name);
+    directory.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What was measured of each kind, the latest of it.
+fn gathered(places: &Places) -> Result<Results, String> {
+    let mut all = Results::default();
+    for path in ALL.iter().map(|name| places.part(name)).filter(|path| path.exists()) {
+        let text = fs::read_to_string(&path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+        let part: Results = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        all.figures.extend(part.figures);
+        all.series.extend(part.series);
+    }
+    Ok(all)
+}
+
+fn write_json(path: &Path, what: &impl serde::Serialize) -> Result<(), String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("can't write {}: {error}", path.display());
+    let text = serde_json::to_string_pretty(what).map_err(|error| cannot(&error))?;
+    path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|error| cannot(&error))?;
+    fs::write(path, text + "\n").map_err(|error| cannot(&error))
+}
+
+impl Places {
+    fn part(&self, name: &str) -> PathBuf {
+        self.target.join("bench/parts").join(name).with_extension("json")
+    }
 }
 
 fn places() -> Result<Places, String> {

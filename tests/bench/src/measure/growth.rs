@@ -1,5 +1,5 @@
 //! How the times grow: a CHECK with more and more mounts, a FREEZE with more and more hooks or plugins. Each largest value is compared with the straight
-//! line through the smallest and a tenth of the largest: a ratio of 1 is linear growth.
+//! line through the smallest and about a third of the largest: a ratio of 1 is linear growth.
 
 use std::fs;
 
@@ -94,14 +94,14 @@ pub(crate) fn series(name: &str, points: &[(usize, f64)]) -> Series {
     Series { name: name.to_owned(), unit: "ms".to_owned(), points }
 }
 
-/// The last point against where the straight line through the first one and the one nearest to a tenth of the last leads.
+/// The last point against where the straight line through the first one and the one nearest to a third of the last leads.
 pub(crate) fn against_a_line(name: &str, points: &[(usize, f64)], n: usize) -> Figure {
     let (Some((first, at_first)), Some((last, at_last))) = (points.first().copied(), points.last().copied()) else {
         panic!("nothing was measured")
     };
-    let tenth = points.iter().filter(|(count, _)| *count > first).min_by_key(|(count, _)| count.abs_diff(last / 10));
-    let (tenth, at_tenth) = tenth.copied().expect("at least two points");
-    let slope = ((at_tenth - at_first) / number(tenth - first)).max(0.0);
+    let third = points.iter().filter(|(count, _)| *count > first).min_by_key(|(count, _)| count.abs_diff(last / 3));
+    let (third, at_third) = third.copied().expect("at least two points");
+    let slope = ((at_third - at_first) / number(third - first)).max(0.0);
     let linear = at_first + slope * number(last - first);
     Figure {
         name: name.to_owned(),

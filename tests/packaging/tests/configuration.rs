@@ -48,7 +48,7 @@ fn the_sample_as_it_is_sets_nothing() {
 #[test]
 fn with_every_default_line_in_force_the_orchestrator_has_exactly_its_defaults() {
     let mut config = parse(&sample_with_defaults_in_force());
-    assert_eq!(config.plugins.len(), 3);
+    assert_eq!(config.plugins.len(), 4);
     config.plugins.clear();
     assert_eq!(config, parse(""));
     // Every key that has a default at all stands there as such a line; these are the ones that have none.

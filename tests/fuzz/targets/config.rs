@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
         Err(error) => {
             let sentence = error.to_string();
             assert!(sentence.contains("/etc/hv_vss.toml"), "{sentence}");
-            if let ConfigError::Wrong(_, cause) = &error {
+            if let ConfigError::Wrong(_, _, cause) = &error {
                 assert!(cause.span().is_some(), "nobody is told where: {sentence}");
             }
             return;

@@ -225,6 +225,7 @@ plugin_thaw(void *self, const struct hv_vss_step *step, char *reason, size_t siz
 }
 #endif
 
+#ifndef NO_ENDED
 static int32_t
 plugin_ended(void *self, const struct hv_vss_step *step, const char *record, char *reason, size_t size)
 {
@@ -238,6 +239,7 @@ plugin_ended(void *self, const struct hv_vss_step *step, const char *record, cha
 	}
 	return (called(state, "ended", step, reason, size));
 }
+#endif
 
 static void
 plugin_close(void *self)

@@ -53,7 +53,9 @@ pub fn built() -> &'static Built {
 }
 
 fn hammer() -> PathBuf {
-    let program = std::env::temp_dir().join(format!("hv_vss-hammer-{}", std::process::id()));
+    let test = std::env::current_exe().unwrap();
+    let test = test.file_stem().unwrap().display();
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-hammer"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pool/hammer.c");
     let mut compile = Command::new("cc");
     compile.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"]).arg(&program).arg(source);

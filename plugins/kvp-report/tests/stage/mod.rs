@@ -155,6 +155,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        // A ground that is a disk of its own can't be removed while it is mounted.
+        #[cfg(target_os = "linux")]
+        let _ = nix::mount::umount2(&self.ground, nix::mount::MntFlags::MNT_DETACH);
         let _ = fs::remove_dir_all(&self.ground);
     }
 }

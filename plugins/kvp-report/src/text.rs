@@ -22,16 +22,13 @@ pub(crate) fn fitting(text: &str) -> String {
     if fits(&text) {
         return text;
     }
+    // The last of the units is the mark's.
     let mut cut = String::new();
-    for c in text.chars() {
-        cut.push(c);
-        cut.push(CUT);
-        if !fits(&cut) {
-            cut.pop();
-            cut.pop();
+    for c in text.chars().take(MOST_UNITS - 1) {
+        if cut.len() + c.len_utf8() + CUT.len_utf8() >= VALUE_SIZE {
             break;
         }
-        cut.pop();
+        cut.push(c);
     }
     cut.push(CUT);
     cut

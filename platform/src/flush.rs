@@ -35,8 +35,11 @@ mod tests {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let file = path.clone();
         let writer = thread::spawn(move || {
-            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            loop {
                 std::fs::write(&file, [7; 4096]).unwrap();
+                if stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Empty) {
+                    break;
+                }
             }
         });
         everything();

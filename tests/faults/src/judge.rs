@@ -33,7 +33,11 @@ pub fn judge(bench: &mut Bench, cell: &Cell, facts: Facts) -> Misses {
     answers_are_true(bench, cell, &facts, &mut misses);
     disks_are_writable_in_time(bench, cell, &facts, &mut misses);
     everybody_is_let_go(bench, cell, &mut misses);
+    let doomed = facts.doomed;
     goes_on(bench, cell, facts);
+    if doomed.is_some_and(|pid| !comes_true(SOON, || !is_alive(pid))) {
+        misses.push("the fault ended nobody, so this cell has tried nothing".to_owned());
+    }
     the_next_backup_works(bench, &mut misses);
     nothing_is_left(bench, &mut misses);
     each_request_has_one_answer(bench, &mut misses);

@@ -64,7 +64,7 @@ named! {
         Kill = "sigkill",
         /// Stopped until the backup is over.
         Stop = "sigstop",
-        /// Ended by SIGSEGV.
+        /// Ended by SIGABRT, as by an assertion that fails.
         Crash = "crash",
         /// Ends by itself in the middle.
         Exit = "exit",

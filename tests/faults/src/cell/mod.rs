@@ -1,5 +1,8 @@
 //! Playing one cell: the host's conversation up to the moment, the strike, the conversation's end, and the facts for the judge.
 
+mod step;
+mod strike;
+
 use std::time::Duration;
 
 use hv_vss_platform::clock::Monotonic;
@@ -7,16 +10,15 @@ use hv_vss_stories::Operation::{self, Check, Freeze, Thaw};
 use hv_vss_stories::{Answered, Fault as KernelFault, Moment as Call, Sent, Signal};
 
 use crate::control;
-use crate::guest::{Bench, DISKS, HOOKS, SOON, limit, max_frozen, stretched};
+use crate::guest::{Bench, DISKS, HOOKS, SOON, limit, max_frozen};
 use crate::inject::gate::Gate;
-use crate::inject::processes::{comes_true, is_alive, is_stopped, signal, waits_in_poll};
-use crate::inject::sockets;
+use crate::inject::processes::{comes_true, is_alive, signal, waits_in_poll};
 use crate::matrix::moment::Waiter;
 use crate::matrix::{Cell, Fault, Moment, Step, Subject, Way};
 use crate::record::Mark;
+use step::{began_before, gate_of, kernel_call, who};
+use strike::stop;
 
-/// How long "slow" is.
-const SLOW: Duration = Duration::from_millis(300);
 /// How long the host takes for its copy.
 const COPY: Duration = Duration::from_millis(40);
 /// Any driver has given up before.
@@ -58,6 +60,8 @@ pub struct Facts {
     pub lifted: Option<Monotonic>,
     /// Processes that were stopped and not yet set going again.
     pub stopped: Vec<i32>,
+    /// The process that the fault ends, whatever it does.
+    pub doomed: Option<i32>,
 }
 
 impl Facts {
@@ -90,7 +94,7 @@ struct Play<'a> {
 /// # Errors
 /// A sentence when the moment was not reached: then nothing was tried.
 pub fn play(bench: &mut Bench, cell: Cell) -> Result<Facts, String> {
-    let facts = Facts { asked: Vec::new(), struck: Monotonic::now(), lifted: None, stopped: Vec::new() };
+    let facts = Facts { asked: Vec::new(), struck: Monotonic::now(), lifted: None, stopped: Vec::new(), doomed: None };
     let mut play = Play { bench, cell, hold: Hold::None, gates: Vec::new(), facts };
     let result = play.through();
     play.lift();
@@ -327,11 +331,6 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// A host that hangs in the kernel does so until the host of the machine has its answer.
-    fn kernel_keeps_hanging(&self) -> bool {
-        self.cell.fault == Fault::Hang && matches!(self.hold, Hold::Kernel(..))
-    }
-
     /// The process that does a step; none for the daemon's own.
     fn worker(&self, step: Step) -> Option<i32> {
         match who(step) {
@@ -353,19 +352,6 @@ impl Play<'_> {
         }
     }
 
-    /// What the step's own actor is ordered to do, when the fault is one that it brings about itself.
-    fn order(&self, step: Step) -> Option<&'static str> {
-        let its_own = match self.cell.subject {
-            Subject::Script => step.is_hooks(),
-            Subject::Vendor => step.is_vendors(),
-            Subject::Application => step.is_applications(),
-            _ => false,
-        };
-        let by_order =
-            matches!(self.cell.fault, Fault::Exit | Fault::Hang | Fault::Slow | Fault::Garbage | Fault::ClosedSocket);
-        (its_own && by_order).then(|| self.cell.fault.name())
-    }
-
     /// Lets the step go on, if something holds it.
     fn lift(&mut self) {
         match std::mem::replace(&mut self.hold, Hold::None) {
@@ -384,136 +370,5 @@ impl Play<'_> {
 
     fn host(&self, plugin: &str) -> Result<i32, String> {
         self.bench.guest.find_plugin_host(plugin).ok_or_else(|| format!("no host serves {plugin}"))
-    }
-
-    fn subject(&self) -> Result<i32, String> {
-        match self.cell.subject {
-            Subject::Daemon => Ok(self.bench.guest.daemon().pid()),
-            Subject::Ufs => self.host("ufs.so"),
-            Subject::ZfsVeto => self.host("zfs_veto.so"),
-            Subject::ExecHook => self.host("exec_hook.so"),
-            Subject::Vendor => self.host("vendor.so"),
-            Subject::Script => {
-                let pid = self.cell.moment.step().and_then(|step| self.worker(step));
-                pid.ok_or_else(|| "no script runs".to_owned())
-            }
-            Subject::Application => self.bench.application().ok_or_else(|| "no application is there".to_owned()),
-        }
-    }
-
-    /// The fault. `order`: what brings it about is told to the actor at its gate, so there is nothing to be done here.
-    fn strike(&mut self, order: Option<&str>) -> Result<(), String> {
-        self.facts.struck = Monotonic::now();
-        if order.is_some() || self.kernel_keeps_hanging() {
-            return Ok(());
-        }
-        let pid = self.subject()?;
-        let sent = |signal_: Signal| {
-            if signal(pid, signal_) { Ok(()) } else { Err(format!("process {pid} is gone before it is struck")) }
-        };
-        match self.cell.fault {
-            Fault::Kill => sent(Signal::SIGKILL),
-            Fault::Crash => sent(Signal::SIGSEGV),
-            Fault::Stop => {
-                sent(Signal::SIGSTOP)?;
-                self.facts.stopped.push(pid);
-                Ok(())
-            }
-            Fault::Slow if matches!(self.hold, Hold::Kernel(..)) && self.cell.subject == Subject::Ufs => {
-                // It waits in the kernel, where it can't even be stopped: the kernel is slow.
-                std::thread::sleep(stretched(SLOW));
-                self.lift();
-                Ok(())
-            }
-            Fault::Slow => {
-                stop(pid)?;
-                self.lift();
-                std::thread::sleep(stretched(SLOW));
-                sent(Signal::SIGCONT)
-            }
-            Fault::Exit => sent(Signal::SIGTERM),
-            Fault::Hang => Err("there is no way to make it hang".to_owned()),
-            Fault::Garbage => self.says_garbage(pid),
-            Fault::ClosedSocket => self.closes_its_socket(pid),
-        }
-    }
-
-    fn says_garbage(&self, pid: i32) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("garbage can't be said: {error}");
-        match self.cell.subject {
-            Subject::Application => {
-                signal(pid, Signal::SIGUSR1);
-                Ok(())
-            }
-            Subject::Daemon => self
-                .bench
-                .hosts()
-                .iter()
-                .try_for_each(|(_, host)| sockets::daemon_says_garbage(pid, *host))
-                .map_err(failed),
-            _ => sockets::host_says_garbage(pid).map_err(failed),
-        }
-    }
-
-    fn closes_its_socket(&self, pid: i32) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("a socket can't be closed: {error}");
-        match self.cell.subject {
-            Subject::Application => {
-                signal(pid, Signal::SIGUSR2);
-                Ok(())
-            }
-            Subject::Daemon => {
-                self.bench.hosts().iter().try_for_each(|(_, host)| sockets::is_shut(*host)).map_err(failed)
-            }
-            _ => sockets::is_shut(pid).map_err(failed),
-        }
-    }
-}
-
-fn stop(pid: i32) -> Result<(), String> {
-    signal(pid, Signal::SIGSTOP);
-    let stopped = comes_true(SOON, || is_stopped(pid) || !is_alive(pid));
-    if stopped && is_alive(pid) { Ok(()) } else { Err(format!("process {pid} can't be stopped")) }
-}
-
-fn began_before(bench: &Bench, step: Step) -> usize {
-    who(step).map_or(0, |(who, call)| bench.record.count(&who, call, Mark::Began))
-}
-
-/// Who says in the record that a step has begun, and as what.
-fn who(step: Step) -> Option<(String, &'static str)> {
-    let (who, call) = match step {
-        Step::AppCheck => ("app", "check"),
-        Step::AppFreeze => ("app", "freeze"),
-        Step::VendorCheck => ("vendor", "check"),
-        Step::VendorFreeze => ("vendor", "freeze"),
-        Step::VendorThaw => ("vendor", "thaw"),
-        Step::Claim => ("claimer", "claim"),
-        Step::FirstHookFreeze => (HOOKS[0], "freeze"),
-        Step::SecondHookFreeze => (HOOKS[1], "freeze"),
-        Step::FirstHookThaw => (HOOKS[1], "thaw"),
-        Step::SecondHookThaw => (HOOKS[0], "thaw"),
-        Step::LastFlush => ("flush", "-"),
-        Step::Noting | Step::FirstSuspend | Step::SecondSuspend | Step::FirstResume | Step::SecondResume => {
-            return None;
-        }
-    };
-    Some((who.to_owned(), call))
-}
-
-/// The gate that holds a step.
-fn gate_of(step: Step) -> Option<String> {
-    let (who, call) = who(step)?;
-    Some(if step == Step::LastFlush { who } else { format!("{who}-{call}") })
-}
-
-/// The call of the simulated kernel that holds a step.
-fn kernel_call(step: Step) -> Option<(&'static str, Call)> {
-    match step {
-        Step::FirstSuspend => Some((DISKS[1], Call::Suspend)),
-        Step::SecondSuspend => Some((DISKS[0], Call::Suspend)),
-        Step::FirstResume => Some((DISKS[0], Call::Resume)),
-        Step::SecondResume => Some((DISKS[1], Call::Resume)),
-        _ => None,
     }
 }

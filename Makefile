@@ -10,6 +10,7 @@
 #				frozen root for an hour, 100 backups of each database
 #	make fuzz		every fuzzer, for an hour (SECONDS=)
 #	make fuzz-smoke		every fuzzer, for ten seconds
+#	make sanitize		the border between Rust and C under AddressSanitizer
 #	make lint		formatting, clippy and rustdoc, as CI demands them
 #	make deny		licences, duplicates and sources of what it is made of
 #	make install		under PREFIX (packaging/install.mk has more)
@@ -47,6 +48,9 @@ fuzz:
 fuzz-smoke:
 	scripts/fuzz 10
 
+sanitize:
+	scripts/sanitize
+
 soak:
 	scripts/soak
 
@@ -71,4 +75,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo playground test bench bench-check fuzz fuzz-smoke soak lint deny freebsd freebsd-test-kit clean
+.PHONY: all demo playground test bench bench-check fuzz fuzz-smoke sanitize soak lint deny freebsd freebsd-test-kit clean

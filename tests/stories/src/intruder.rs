@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::patience::wait_for;
 use crate::process;
 use crate::stage::Stage;
 
@@ -133,10 +134,10 @@ impl Intruder {
     /// Claims the opposite: for a story that shows that the payload would have worked. The proof is removed.
     ///
     /// # Panics
-    /// When it was not run.
+    /// When it was not run, and is not in a moment: a plugin's process may have been started only just now.
     #[track_caller]
     pub fn got_it_run(&self) {
-        fs::remove_file(&self.proof).unwrap_or_else(|error| panic!("the payload was not run: {error}"));
+        wait_for("the payload to be run", || fs::remove_file(&self.proof).is_ok());
     }
 }
 

@@ -20,13 +20,9 @@ use nix::unistd::Pid;
 
 use crate::binaries::built;
 use crate::guest::Guest;
+use crate::patience::{PACE, PATIENCE, wait_for};
 use crate::process;
 use crate::stage::Stage;
-
-/// How long a story waits for something that should come at once.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often something is looked at that can't be waited for.
-const PACE: Duration = Duration::from_millis(5);
 
 /// The disk's name on the stage.
 const DISK: &str = "root";
@@ -292,15 +288,6 @@ fn log_socket(syslogd: &Child) -> io::Result<UnixDatagram> {
     socket.set_nonblocking(true)?;
     socket.connect(format!("/proc/{}/root/dev/log", syslogd.id()))?;
     Ok(socket)
-}
-
-#[track_caller]
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(PACE);
-    }
 }
 
 /// Puts all that belongs to the system in its place: where a FreeBSD system has it, so that the configuration says nothing of paths.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Intruder, Signal, Stage, our_driver};
+use hv_vss_stories::{Guest, Intruder, Signal, Stage, our_driver, wait_for};
 
 /// Changes the configuration of a daemon that does not run yet.
 #[track_caller]
@@ -255,9 +255,12 @@ our_driver! {
         }
         guest.host_may(Thaw);
         guest.host_may(Check);
+        // They are written beside the next request.
+        let history = home.join("state/history.jsonl");
+        wait_for("the metrics and the history", || textfile.exists() && history.exists());
         // Read by others, and written by root alone.
         assert_eq!(fs::metadata(&textfile).unwrap().mode() & 0o777, 0o644);
-        assert_eq!(fs::metadata(home.join("state/history.jsonl")).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&history).unwrap().mode() & 0o777, 0o600);
         intruder.can_not(&[format!("echo x >> {}", textfile.display())]);
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Stage, both_drivers, our_driver};
+use hv_vss_stories::{Guest, Stage, both_drivers, our_driver, wait_for};
 
 #[track_caller]
 fn run(program: &str, arguments: &[&str], on: &Path) {
@@ -54,15 +54,8 @@ fn times(guest: &Guest, words: &[&str]) -> usize {
 #[track_caller]
 fn the_history_comes_to_have(guest: &Guest, lines: usize) {
     let path = state(guest).join("history.jsonl");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    loop {
-        let has = fs::read_to_string(&path).unwrap_or_default().lines().count();
-        if has >= lines {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "{} has {has} lines", path.display());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let has = || fs::read_to_string(&path).unwrap_or_default().lines().count();
+    wait_for(&format!("{lines} lines in {}", path.display()), || has() >= lines);
 }
 
 fn debts(guest: &Guest) -> Vec<PathBuf> {
@@ -72,11 +65,7 @@ fn debts(guest: &Guest) -> Vec<PathBuf> {
 
 #[track_caller]
 fn owes_nothing(guest: &Guest) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while !debts(guest).is_empty() {
-        assert!(std::time::Instant::now() < deadline, "still there: {:?}", debts(guest));
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    wait_for("all debts to be paid", || debts(guest).is_empty());
 }
 
 both_drivers! {

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Intruder, Signal, Stage, our_driver};
+use hv_vss_stories::{Guest, Intruder, Signal, Stage, our_driver, wait_for};
 
 /// How long something that comes by itself may take.
 const SOON: Duration = Duration::from_secs(10);
@@ -253,8 +253,9 @@ our_driver! {
             assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{who}: {text:?}");
             assert!(!text.lines().any(|line| line.trim_start().starts_with("ERROR forged")), "{who}: {text}");
         }
-        let mut raw = String::new();
-        fs::File::open(home(&guest).join("state/history.jsonl")).unwrap().read_to_string(&mut raw).unwrap();
+        let (mut raw, history) = (String::new(), home(&guest).join("state/history.jsonl"));
+        wait_for("the history", || history.exists());
+        fs::File::open(history).unwrap().read_to_string(&mut raw).unwrap();
         assert!(!raw.contains('\u{1b}'), "the history is JSON");
     }
 }

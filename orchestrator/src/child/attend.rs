@@ -222,6 +222,7 @@ impl Attended {
                     self.kill(&why);
                     self.socket = None;
                     self.hearing = Hearing::default();
+                    told(Said::Unheard);
                     return;
                 }
             }

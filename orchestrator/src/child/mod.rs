@@ -47,6 +47,8 @@ pub enum Said {
     Substep(String, Phase, Progress),
     /// It let go of everything by itself.
     LetGo,
+    /// It broke the rules of the conversation and is killed: what it has done since, nobody will ever hear.
+    Unheard,
     /// Its process is gone; how it ended, as the end of a sentence. Nothing comes after this.
     Gone(String),
 }

@@ -142,6 +142,7 @@ impl Engine {
             },
             Said::Substep(script, phase, progress) => self.substep(host, script, phase, progress),
             Said::LetGo => tracing::error!("plugin {name} let go of all it held by itself, since its time had expired"),
+            Said::Unheard => self.unheard(host),
             Said::Gone(how) if self.roster.get(host).is_some_and(roster::Plugin::observes) => {
                 self.observer_gone(host, how);
                 self.plugin_settled(host);
@@ -239,6 +240,15 @@ impl Engine {
                     recorder.ended(mark, now, failure);
                 }
             }
+        }
+    }
+
+    /// A plugin that can't be heard any more while it freezes may have started everything it had planned.
+    fn unheard(&mut self, host: HostId) {
+        if self.is_freezing(host)
+            && let Some(plugin) = self.roster.get_mut(host)
+        {
+            plugin.may_owe_all_it_planned();
         }
     }
 

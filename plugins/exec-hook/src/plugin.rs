@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hv_vss_platform::reaper;
@@ -14,7 +15,7 @@ use crate::name::{self, HookName, Phase, Reading};
 use crate::order::{Ledger, freeze_groups};
 use crate::run::{self, End, Ended, Job, Kept, Rules, Then};
 use crate::settings::{Need, Settings};
-use crate::spawn::Program;
+use crate::spawn::{self, Program};
 use crate::survey::{Surveyed, Verdict, fit_to_run, survey};
 use crate::user;
 use crate::user::Identity;
@@ -22,6 +23,8 @@ use crate::user::Identity;
 /// Of a call's time, the part kept back for killing, reaping and answering, and at most how much.
 const KEPT_BACK_PART: u32 = 10;
 const KEPT_BACK_MOST: Duration = Duration::from_millis(300);
+/// How often it is tried whether there are descriptors again: nobody tells.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// The plugin.
 pub struct ExecHook {
@@ -102,13 +105,16 @@ impl Plugin for ExecHook {
 
     fn thaw(&mut self, step: &Step<'_>) -> Result<(), Failure> {
         reap_orphans(step);
-        self.inherit(step);
         let until = until(step);
+        wait_for_descriptors(step, Share { until, groups: 1 });
+        self.inherit(step);
         let message = Message::of(Phase::Thaw, step);
         let groups = self.ledger.thaw_groups();
         for (done, group) in groups.iter().enumerate() {
+            let share = Share { until, groups: groups.len() - done };
+            wait_for_descriptors(step, share);
             // What fails here has been reported; the others run all the same, and what the host hears does not change.
-            self.run(step, Phase::Thaw, group, &message, Share { until, groups: groups.len() - done });
+            self.run(step, Phase::Thaw, group, &message, share);
         }
         self.kept = Kept::default();
         reap_orphans(step);
@@ -370,6 +376,17 @@ fn names(group: &[HookName]) -> String {
 fn until(step: &Step<'_>) -> Instant {
     let left = step.time_left();
     Instant::now() + left.saturating_sub((left / KEPT_BACK_PART).min(KEPT_BACK_MOST))
+}
+
+/// A freeze for which there are no descriptors is refused; a thaw is owed, and there may be some again in a moment. It waits for half of its time.
+fn wait_for_descriptors(step: &Step<'_>, share: Share) {
+    let patience = share.limit() / 2;
+    let began = Instant::now();
+    let Err(error) = spawn::has_room() else { return };
+    step.log(Level::Warn, &format!("no thaw can be started yet, which is tried for {patience:.1?} more: {error}"));
+    while began.elapsed() < patience && spawn::has_room().is_err() {
+        thread::sleep(BETWEEN_TRIES);
+    }
 }
 
 /// What scripts leave in the background is ours once its parents are gone, and so is burying it.

@@ -93,6 +93,15 @@ pub(crate) fn spawn(program: &Program) -> Result<Started, OsError> {
     }
 }
 
+/// Whether there are descriptors enough to start a script: its three pipes, and as many again for judging its path and hearing of its end.
+///
+/// # Errors
+/// When there are not.
+pub(crate) fn has_room() -> Result<(), OsError> {
+    let pipes: Result<Vec<_>, _> = (0..6).map(|_| pipe2(OFlag::O_CLOEXEC)).collect();
+    pipes.map(drop).map_err(|errno| OsError::new("make a pipe for the script", errno))
+}
+
 /// The sentence about an exec that did not happen, from what the status pipe said.
 pub(crate) fn failure(word: &[u8]) -> String {
     let doing = word.first().and_then(|doing| DOINGS.get(usize::from(*doing))).unwrap_or(&"be started");

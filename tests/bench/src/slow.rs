@@ -112,24 +112,7 @@ impl Storage {
             None if inode == INodeNo::ROOT => (FileType::Directory, 0o755, 0),
             None => return None,
         };
-        let then = SystemTime::UNIX_EPOCH;
-        Some(FileAttr {
-            ino: inode,
-            size,
-            blocks: size / 512,
-            atime: then,
-            mtime: then,
-            ctime: then,
-            crtime: then,
-            kind,
-            perm,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
+        Some(hv_vss_sim::attributes(inode, kind, perm, size))
     }
 }
 

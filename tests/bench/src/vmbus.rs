@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
@@ -123,24 +123,7 @@ fn attributes(inode: INodeNo) -> Option<FileAttr> {
         NODE => (FileType::RegularFile, 0o600),
         _ => return None,
     };
-    let then = SystemTime::UNIX_EPOCH;
-    Some(FileAttr {
-        ino: inode,
-        size: 0,
-        blocks: 0,
-        atime: then,
-        mtime: then,
-        ctime: then,
-        crtime: then,
-        kind,
-        perm,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
-    })
+    Some(hv_vss_sim::attributes(inode, kind, perm, 0))
 }
 
 impl Filesystem for Node {

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use hv_vss_databases::mariadb::{Instance, PROGRAMS, found, halves, judge_recovery, logged};
-use hv_vss_databases::{Backup, Copy, Session, Span, Tally, backup, becomes_true, judge, rounds, stage};
+use hv_vss_databases::{Backup, Copy, Load, Server, Session, Span, Tally, backup, becomes_true, judge, rounds, stage};
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
 
@@ -47,14 +47,19 @@ fn others(session: &mut Session) -> Vec<String> {
     session.tell("select concat(id, ' ', ifnull(info, '')) from information_schema.processlist where user = 'root' and id <> connection_id()")
 }
 
-#[test]
-fn every_mariadb_started_from_a_backup_has_all_that_was_acknowledged_and_nothing_to_roll_back() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, "").start();
+/// A guest with the sample, and a server under load. None where this machine can't.
+fn served() -> Option<(Guest, Instance, Server, Load)> {
+    let guest = with_the_sample(stage(PROGRAMS)?, "").start();
     let instance = instance_on(&guest);
-    let _server = instance.start();
+    let server = instance.start();
     instance.has_tables();
     let load = instance.load();
+    Some((guest, instance, server, load))
+}
+
+#[test]
+fn every_mariadb_started_from_a_backup_has_all_that_was_acknowledged_and_nothing_to_roll_back() {
+    let Some((guest, _instance, _server, load)) = served() else { return };
 
     let mut tally = Tally::of("mariadb");
     for round in 1..=rounds() {
@@ -70,24 +75,14 @@ fn every_mariadb_started_from_a_backup_has_all_that_was_acknowledged_and_nothing
 
 #[test]
 fn a_copy_that_was_taken_without_the_daemon_is_told_from_a_backup() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, "").start();
-    let instance = instance_on(&guest);
-    let _server = instance.start();
-    instance.has_tables();
-    let load = instance.load();
+    let Some((guest, _instance, _server, load)) = served() else { return };
     load.gets_on();
     assert!(Copy::take(&guest, "data", "unfrozen").needs_recovery(), "its filesystem was in use");
 }
 
 #[test]
 fn a_backup_that_lacks_something_and_one_with_something_to_roll_back_are_told_from_a_good_one() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, "").start();
-    let instance = instance_on(&guest);
-    let _server = instance.start();
-    instance.has_tables();
-    let load = instance.load();
+    let Some((guest, instance, _server, load)) = served() else { return };
     // No lock can wait for what a client does next in its own transaction: it is in the backup as what it is, not committed.
     let mut thinking = instance.session();
     thinking.tell("start transaction");
@@ -108,12 +103,7 @@ fn a_backup_that_lacks_something_and_one_with_something_to_roll_back_are_told_fr
 
 #[test]
 fn while_the_lock_is_held_writers_wait_and_readers_do_not() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, "").start();
-    let instance = instance_on(&guest);
-    let _server = instance.start();
-    instance.has_tables();
-    let load = instance.load();
+    let Some((guest, instance, _server, load)) = served() else { return };
     let mut reader = instance.session();
     guest.host_may(Freeze);
     let waiting = "select count(*) from information_schema.processlist where state = 'Waiting for backup lock'";

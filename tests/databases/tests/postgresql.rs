@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use hv_vss_databases::postgresql::{Cluster, Lsn, PROGRAMS, found, halves, judge_recovery};
-use hv_vss_databases::{Backup, Copy, Load, Session, Span, Tally, backup, judge, rounds, stage};
+use hv_vss_databases::{Backup, Copy, Load, Server, Session, Span, Tally, backup, judge, rounds, stage};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
 
@@ -46,14 +46,19 @@ fn immediate_checkpoints(log: &str) -> usize {
     log.matches("checkpoint starting: immediate force wait").count()
 }
 
-#[test]
-fn every_postgresql_started_from_a_backup_has_all_that_was_acknowledged_and_begins_at_the_hooks_checkpoint() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage).start();
+/// A guest with the sample, and a server under load. None where this machine can't.
+fn served() -> Option<(Guest, Cluster, Server, Load)> {
+    let guest = with_the_sample(stage(PROGRAMS)?).start();
     let cluster = cluster_on(&guest);
     let server = cluster.start(&[]);
     cluster.has_tables("");
     let load = cluster.load();
+    Some((guest, cluster, server, load))
+}
+
+#[test]
+fn every_postgresql_started_from_a_backup_has_all_that_was_acknowledged_and_begins_at_the_hooks_checkpoint() {
+    let Some((guest, cluster, server, load)) = served() else { return };
 
     let mut tally = Tally::of("postgresql");
     for round in 1..=rounds() {
@@ -69,12 +74,7 @@ fn every_postgresql_started_from_a_backup_has_all_that_was_acknowledged_and_begi
 
 #[test]
 fn a_copy_that_was_taken_without_the_daemon_is_told_from_a_backup() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage).start();
-    let cluster = cluster_on(&guest);
-    let _server = cluster.start(&[]);
-    cluster.has_tables("");
-    let load = cluster.load();
+    let Some((guest, _cluster, _server, load)) = served() else { return };
     load.gets_on();
     assert!(Copy::take(&guest, "data", "unfrozen").needs_recovery(), "its filesystem was in use");
 }
@@ -96,12 +96,7 @@ fn a_backup_without_the_hook_is_told_from_one_with_it() {
 
 #[test]
 fn a_backup_that_lacks_an_acknowledged_transaction_or_half_of_one_is_told_from_a_good_one() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage).start();
-    let cluster = cluster_on(&guest);
-    let _server = cluster.start(&[]);
-    cluster.has_tables("");
-    let load = cluster.load();
+    let Some((guest, cluster, _server, load)) = served() else { return };
     let after = cluster.log_position();
     let Backup { mut copies, spans, .. } = backup(&guest, &load, &["data"]);
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use hv_vss_databases::redis::{Client, Instance, Keeps, PROGRAMS, found, halves, judge_loading};
-use hv_vss_databases::{Backup, Copy, Span, Tally, backup, becomes_true, judge, rounds, stage};
+use hv_vss_databases::{Backup, Copy, Load, Server, Span, Tally, backup, becomes_true, judge, rounds, stage};
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
 
@@ -45,13 +45,18 @@ fn verdict(
     wrong
 }
 
+/// A guest with the sample, and a server under load that keeps its data so. None where this machine can't.
+fn served(keeps: Keeps) -> Option<(Guest, Instance, Server, Load)> {
+    let guest = with_the_sample(stage(PROGRAMS)?, &[]).start();
+    let instance = instance_on(&guest, keeps);
+    let server = instance.start(SAVE);
+    let load = instance.load();
+    Some((guest, instance, server, load))
+}
+
 #[track_caller]
 fn every_backup_is_good(keeps: Keeps, database: &'static str, rounds: u64) {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, &[]).start();
-    let instance = instance_on(&guest, keeps);
-    let _server = instance.start(SAVE);
-    let load = instance.load();
+    let Some((guest, _instance, _server, load)) = served(keeps) else { return };
 
     let mut tally = Tally::of(database);
     for round in 1..=rounds {
@@ -76,22 +81,14 @@ fn every_redis_without_an_append_only_file_starts_from_the_hooks_dump_with_all_t
 
 #[test]
 fn a_copy_that_was_taken_without_the_daemon_is_told_from_a_backup() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, &[]).start();
-    let instance = instance_on(&guest, Keeps::Appending);
-    let _server = instance.start(SAVE);
-    let load = instance.load();
+    let Some((guest, _instance, _server, load)) = served(Keeps::Appending) else { return };
     load.gets_on();
     assert!(Copy::take(&guest, "data", "unfrozen").needs_recovery(), "its filesystem was in use");
 }
 
 #[test]
 fn a_backup_with_a_torn_append_only_file_and_one_that_lacks_something_are_told_from_a_good_one() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, &[]).start();
-    let instance = instance_on(&guest, Keeps::Appending);
-    let _server = instance.start(SAVE);
-    let load = instance.load();
+    let Some((guest, instance, _server, load)) = served(Keeps::Appending) else { return };
     let Backup { mut copies, spans, .. } = backup(&guest, &load, &["data"]);
 
     // Its last three bytes had not reached the disk, say.
@@ -110,11 +107,7 @@ fn a_backup_with_a_torn_append_only_file_and_one_that_lacks_something_are_told_f
 
 #[test]
 fn while_the_disk_is_frozen_writers_wait_and_readers_are_served() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, &[]).start();
-    let instance = instance_on(&guest, Keeps::Appending);
-    let _server = instance.start(SAVE);
-    let load = instance.load();
+    let Some((guest, instance, _server, load)) = served(Keeps::Appending) else { return };
     load.gets_on();
     guest.host_may(Freeze);
     let mut reader = instance.session();
@@ -152,11 +145,7 @@ fn a_backup_in_the_middle_of_a_rewrite_of_the_append_only_file_is_as_good() {
 /// A server whose append-only file is switched on while it holds data: until the first rewrite has ended, nothing is in it.
 #[test]
 fn an_append_only_file_that_was_switched_on_a_moment_ago_is_waited_for() {
-    let Some(stage) = stage(PROGRAMS) else { return };
-    let guest = with_the_sample(stage, &[]).start();
-    let instance = instance_on(&guest, Keeps::Dumps);
-    let _server = instance.start(SAVE);
-    let load = instance.load();
+    let Some((guest, instance, _server, load)) = served(Keeps::Dumps) else { return };
     load.gets_on();
     let mut client = instance.session();
     client.tell(&["EVAL", "for i = 1, 200 do redis.call('SET', 'filler:' .. i, i) end", "0"]);

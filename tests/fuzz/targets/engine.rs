@@ -29,7 +29,7 @@ fn cast(first: u8) -> Cast {
         0 => return Cast { driver: driver(first), ..Cast::default() },
         1 => vec![app("a", 10), app("b", 10), Part::fifreeze()],
         2 => vec![Part::scripts("exec_hook", 50, &["10-a", "10-b", "90-c"]), Part::ufs(), second(Part::fifreeze())],
-        _ => vec![Part::ufs()],
+        _ => vec![Part::ufs(), Part::observer("watch"), Part::observer("look")],
     };
     Cast { driver: driver(first), parts, disks: 1 + first / 8 % 3, ..Cast::default() }
 }

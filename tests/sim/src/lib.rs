@@ -6,6 +6,7 @@
 //!
 //! It is part of the tests only. What it never does: judge the daemon. Stories do that, from what the [`Host`] heard and what writers saw.
 
+mod attributes;
 mod control;
 mod driver;
 pub mod ground;
@@ -18,6 +19,7 @@ pub mod script;
 mod serve;
 mod suspend;
 
+pub use attributes::attributes;
 pub use control::{State, Switches};
 pub use driver::{Kind, MESSAGE, READ, Standing, WRITE};
 pub use host::{Answered, Host, HostError, PATIENCE, Sent};

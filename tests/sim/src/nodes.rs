@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, LockOwner,
@@ -15,6 +15,7 @@ use fuser::{
     ReplyIoctl, ReplyOpen, ReplyPoll, Request,
 };
 
+use crate::attributes::attributes;
 use crate::driver::{Access, Node, READ};
 use crate::iclog::IcLog;
 use crate::machine::{Machine, Readiness};
@@ -55,24 +56,7 @@ impl Nodes {
             None if inode == INodeNo::ROOT => (FileType::Directory, 0o755),
             None => return None,
         };
-        let then = SystemTime::UNIX_EPOCH;
-        Some(FileAttr {
-            ino: inode,
-            size: 0,
-            blocks: 0,
-            atime: then,
-            mtime: then,
-            ctime: then,
-            crtime: then,
-            kind,
-            perm,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
+        Some(attributes(inode, kind, perm, 0))
     }
 
     fn queue(&self, job: Job) {

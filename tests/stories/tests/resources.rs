@@ -115,6 +115,19 @@ both_drivers! {
         a_backup_works(&guest);
     }
 
+    fn a_thaw_for_which_there_is_no_descriptor_is_tried_again_until_there_is_one(stage: Stage) {
+        let guest = stage.disk("data").hook("50-app", "").start();
+        guest.host_may(Freeze);
+        let hooks = guest.plugin_host("exec_hook.so");
+        limit(hooks, NO_DESCRIPTORS);
+        let thaw = guest.host_sends(Thaw);
+        guest.daemon().says(&["exec_hook", "no thaw can be started yet", "Too many open files"]);
+        limit(hooks, ENOUGH_DESCRIPTORS);
+        guest.succeeds(thaw);
+        guest.runs();
+        guest.scripts_ran(["50-app freeze", "50-app thaw"]);
+    }
+
     fn a_host_that_can_not_allocate_dies_and_is_one_failed_step(stage: Stage) {
         // So many mounts that the question about them needs memory of its own.
         let stage = stage.limit(std::time::Duration::from_secs(15)).disk("data").table(|table| table.extend((0..1500).map(|at| line("devfs", &format!("/j/{at}/dev")))));

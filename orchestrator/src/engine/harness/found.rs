@@ -25,3 +25,22 @@ fn a_plugin_that_alone_can_release_a_filesystem_and_can_not_be_started_is_tried_
     assert_eq!(harness.status().map(|status| status.state).as_deref(), Some("idle"));
     assert_eq!(harness.heard(), [Heard::Success, Heard::Fail]);
 }
+
+/// A script that was started behind what could not be understood had not been heard of, and was never let go.
+#[test]
+fn a_plugin_that_broke_the_conversation_off_while_it_froze_may_owe_all_that_it_had_planned() {
+    let scripts = Part::scripts("exec_hook", 50, &["10-a", "20-b"]);
+    let mut harness = Harness::new(Cast { parts: vec![scripts, Part::ufs()], ..Cast::default() });
+    harness.happens(Asks(Freeze));
+    while !harness.calls().iter().any(|called| called.what == "freeze exec_hook") {
+        let next = harness.next_by_itself().expect("the freeze is on its way");
+        harness.happens(next);
+    }
+    harness.happens(Misbehaves(0, Trouble::Babbles));
+    harness.all_answer();
+    harness.invariants();
+    let thaws: Vec<_> =
+        harness.calls().into_iter().filter(|called| called.what.starts_with("thaw exec_hook")).collect();
+    assert_eq!(thaws.last().map(|thaw| thaw.owed.clone()), Some(vec!["10-a".to_owned(), "20-b".to_owned()]));
+    assert_eq!(harness.heard(), [Heard::Fail]);
+}

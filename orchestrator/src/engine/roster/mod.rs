@@ -1,20 +1,22 @@
 //! The plugins: which there are, which of them run, and why the others don't. A plugin keeps its number here for the daemon's whole life,
 //! whatever becomes of its processes.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+mod plugin;
+
+use std::path::PathBuf;
 
 use hv_vss_platform::clock::Clock;
 use hv_vss_wire::{About, Answer, Call};
 use tokio::sync::mpsc;
 
-use crate::child::{self, Handle, Launch, Programs, Said};
-use crate::config::{Config, PluginConfig};
+use crate::child::{self, Launch, Programs, Said};
+use crate::config::Config;
 use crate::cycle::HostId;
 use crate::engine::{Engine, Event};
 use crate::plugin_files;
 use crate::sleep::Later;
+use plugin::FileId;
+pub(super) use plugin::{Plugin, State};
 
 /// All plugins.
 pub(super) struct Roster {
@@ -29,32 +31,6 @@ pub(super) struct Roster {
     unreadable: Option<String>,
 }
 
-/// One plugin.
-pub(super) struct Plugin {
-    pub(super) name: String,
-    file: PathBuf,
-    default: plugin_files::Default,
-    config: PluginConfig,
-    pub(super) state: State,
-    /// Counts its processes: what an earlier one says is not heard any more.
-    pub(super) generation: u64,
-    /// Which file the running process was loaded from.
-    loaded: Option<FileId>,
-    /// What its current process owes: scripts that were started and not let go. Keeps its order.
-    pub(super) owed: Vec<String>,
-    /// Its sub-steps of this cycle that have a thaw.
-    pub(super) planned: Vec<String>,
-    /// The process in which they were started.
-    pub(super) owed_by: u64,
-    pub(super) restarts: u64,
-    /// Its file, when it was last loaded, said that it is an observer.
-    observes: bool,
-    /// To be started when nothing is in work.
-    wanted: bool,
-    /// Until it has said what it has loaded.
-    loading: Option<Later>,
-}
-
 /// Which plugins something is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
@@ -66,103 +42,10 @@ pub(super) enum Whose {
     Everybodys,
 }
 
-/// How a plugin stands.
-pub(super) enum State {
-    /// No process, and why.
-    Absent(String),
-    /// A process that is loading, or opening its configuration.
-    Starting(Handle, Option<About>),
-    /// Ready for calls.
-    Ready(Handle, About),
-}
-
-/// Tells a file from its replacement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    size: u64,
-}
-
-/// The number of a plugin that has none of its own.
-const DEFAULT_NUMBER: u8 = 50;
 /// How long a plugin may take to end when the daemon does. It holds nothing by then.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 /// How long a plugin may take to be loaded, and then to open its configuration.
 const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
-
-impl FileId {
-    fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        Some(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            size: meta.size(),
-        })
-    }
-}
-
-impl Plugin {
-    /// A plugin that can't be used fails the backup, unless the configuration says otherwise.
-    pub(super) fn required(&self) -> bool {
-        self.config.required.unwrap_or(true) && !self.observes
-    }
-
-    /// Nobody's backup waits for it.
-    pub(super) fn observes(&self) -> bool {
-        self.observes
-    }
-
-    fn is_among(&self, whose: Whose) -> bool {
-        match whose {
-            Whose::Holders => !self.observes,
-            Whose::Observers => self.observes,
-            Whose::Everybodys => true,
-        }
-    }
-
-    fn enabled(&self) -> bool {
-        self.default.enabled(&self.config)
-    }
-
-    pub(super) fn number(&self) -> u8 {
-        let own = match &self.state {
-            State::Ready(_, about) | State::Starting(_, Some(about)) => about.number,
-            State::Absent(_) | State::Starting(_, None) => None,
-        };
-        self.config.number.or(own).unwrap_or(DEFAULT_NUMBER)
-    }
-
-    pub(super) fn ready(&self) -> Option<(&Handle, &About)> {
-        match &self.state {
-            State::Ready(handle, about) => Some((handle, about)),
-            State::Absent(_) | State::Starting(..) => None,
-        }
-    }
-
-    fn handle(&self) -> Option<&Handle> {
-        match &self.state {
-            State::Ready(handle, _) | State::Starting(handle, _) => Some(handle),
-            State::Absent(_) => None,
-        }
-    }
-
-    /// Was its file replaced since its process was started? A file that is gone altogether counts as replaced.
-    fn replaced(&self) -> bool {
-        self.handle().is_some() && FileId::of(&self.file) != self.loaded
-    }
-
-    /// Its process is not wanted any more. One that holds something is not killed: it lets go by itself when its socket closes.
-    fn let_go(&mut self, why: &str) {
-        if let Some(handle) = self.handle().filter(|_| self.observes) {
-            handle.kill("it is to be started anew");
-        }
-        self.state = State::Absent(why.to_owned());
-        self.generation += 1;
-    }
-}
 
 impl Roster {
     pub(super) fn new(

@@ -22,7 +22,7 @@ const ALL: [&str; 7] = ["freeze", "busy", "stall", "hooks", "memory", "growth", 
 /// How large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// For the page: some eight minutes.
+    /// For the page: some ten minutes.
     Full,
     /// For a comparison.
     Small,
@@ -108,12 +108,12 @@ fn measure(peers: &Peers, chosen: &[String], size: Size) -> Results {
 fn one(peers: &Peers, name: &str, size: Size) -> (Vec<Figure>, Vec<Series>) {
     let full = size == Size::Full;
     match name {
-        "freeze" if full => freeze::measure(peers, &[(1, 7), (8, 5), (32, 3), (128, 2)]),
+        "freeze" if full => freeze::measure(peers, &[(1, 11), (8, 9), (32, 5), (128, 3)]),
         "freeze" => freeze::measure(peers, &[(1, 5), (8, 5)]),
         "busy" => (busy::measure(peers, 3), Vec::new()),
-        "stall" => (stall::measure(peers, if full { 2 } else { 1 }), Vec::new()),
-        "hooks" => (hooks::measure(peers, 3), Vec::new()),
-        "memory" => (memory::measure(peers, 3), Vec::new()),
+        "stall" => (stall::measure(peers, if full { 3 } else { 1 }), Vec::new()),
+        "hooks" => (hooks::measure(peers, if full { 5 } else { 3 }), Vec::new()),
+        "memory" => (memory::measure(peers, if full { 5 } else { 3 }), Vec::new()),
         "growth" => {
             let rounds = 5;
             let parts = [

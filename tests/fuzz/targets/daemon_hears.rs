@@ -160,6 +160,6 @@ fn bounded(heard: &Heard, open: &mut BTreeSet<u64>) {
             }
         }
         Heard::Told(Said::LetGo) => {}
-        Heard::Told(Said::Gone(_)) => panic!("a host can't tell of its own end"),
+        Heard::Told(Said::Unheard | Said::Gone(_)) => panic!("a host can't tell of its own end"),
     }
 }

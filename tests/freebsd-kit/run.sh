@@ -42,8 +42,12 @@ for test in debug/deps/*; do
     name=$(basename "$test")
     case " ${SKIP:-} " in *" ${name%-*} "*) echo "  $name: skipped, as told"; continue ;; esac
     log=$work/$name.log
+    # The manual, against which vssctl is held, lies with the sources.
+    at_home=
+    case $name in ctl-*) at_home="--skip manual::" ;; esac
     # Tests of programs look for these in the directory above their own.
-    $limit "$here/$test" > "$log" 2>&1
+    # shellcheck disable=SC2086 # words on purpose
+    $limit "$here/$test" $at_home > "$log" 2>&1
     status=$?
     before="$passed $failed"
     if count "$log" && [ $status = 0 ]; then

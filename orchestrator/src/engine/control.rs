@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::roster::{State, Whose};
 use super::survey::Findings;
 use super::{Engine, Order, RehearsalWish, Survey};
-use crate::control::{Brief, HeldOne, MountOutlook, Outlook, PluginStatus, Question, Reply, Status};
+use crate::control::{Brief, Counters, HeldOne, MountOutlook, Outlook, PluginStatus, Question, Reply, Status};
 use crate::cycle::{Hold, Input};
 use crate::plan::{Judged, Verdict};
 use crate::record::{CycleResult, Kind, Record};
@@ -78,7 +78,7 @@ impl Engine {
             last_check: self.latest(Kind::Check).map(brief),
             trouble: self.trouble(),
             plugins: self.plugin_status(),
-            counters: self.tally.counters,
+            counters: Counters { plugin_restarts: self.roster.restarts(), ..self.tally.counters },
         }
     }
 

@@ -48,7 +48,7 @@ impl Home {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vssctl"));
+        let mut command = Command::new(vssctl());
         command.arg("--config").arg(self.config()).args(arguments).stdin(Stdio::null());
         command.env_remove("COLUMNS").env("LANG", "C.UTF-8").env_remove("LC_ALL");
         command
@@ -68,7 +68,7 @@ impl Home {
     /// The program where everybody may run it: build directories often are one user's alone.
     fn readable_copy(&self) -> PathBuf {
         let copy = self.path("vssctl");
-        fs::copy(env!("CARGO_BIN_EXE_vssctl"), &copy).unwrap();
+        fs::copy(vssctl(), &copy).unwrap();
         copy
     }
 
@@ -116,6 +116,12 @@ impl Ran {
 /// Where lines are broken does not matter.
 fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The program beside the directory of this test, wherever both were carried to.
+fn vssctl() -> PathBuf {
+    // target/PROFILE/deps/this-test
+    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("vssctl")
 }
 
 /// The top of the repository.

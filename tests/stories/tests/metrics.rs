@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Stage, line, our_driver};
+use hv_vss_stories::{Guest, Signal, Stage, line, our_driver};
 
 /// Prints each sample as `name{labels} value`, or fails at what is no OpenMetrics.
 const PARSE: &str = r#"
@@ -79,6 +79,15 @@ our_driver! {
         guest.host_may_not(Freeze);
         let Some(samples) = samples(&printed_by_vssctl(&guest)) else { return };
         counts(&samples, &["hv_vss_vetoes_total{type=zfs} 2", "hv_vss_backups_total{result=refused} 1", "hv_vss_trouble{} 1"]);
+    }
+
+    fn a_plugin_that_had_to_be_started_again_is_counted(stage: Stage) {
+        let guest = stage.disk("data").start();
+        let dead = guest.plugin_host_gets("ufs.so", Signal::SIGKILL);
+        guest.process_is_gone(dead);
+        guest.comes_to_allow_backups();
+        let Some(samples) = samples(&printed_by_vssctl(&guest)) else { return };
+        counts(&samples, &["hv_vss_plugin_restarts_total{} 1"]);
     }
 
     fn after_each_cycle_a_text_file_says_the_same_to_a_collector(stage: Stage) {

@@ -48,6 +48,16 @@ fn calls(guest: &Guest) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// What `vssctl plugins` says of the observer.
+#[track_caller]
+fn an_operator_hears_of_it(guest: &Guest) -> String {
+    let vssctl = guest.stage().daemon_program().with_file_name("vssctl");
+    let output =
+        Command::new(vssctl).arg("--config").arg(guest.stage().home().join("hv_vss.toml")).arg("plugins").output();
+    let told = String::from_utf8_lossy(&output.expect("vssctl is built").stdout).into_owned();
+    told.lines().find(|line| line.contains("mischief")).map(str::to_owned).unwrap_or_default()
+}
+
 /// Claims that it was called so by now, or is in a moment, and not otherwise.
 #[track_caller]
 fn is_called(guest: &Guest, expected: &[&str]) {
@@ -185,6 +195,8 @@ our_driver! {
         guest.daemon().says(&["the configuration was read again"]);
         // The latest backup is told at once, though it was before its time.
         is_called(&guest, &["open -", "ended ok"]);
+        let told = an_operator_hears_of_it(&guest);
+        assert!(told.contains("ready") && !told.contains("restarted"), "its first process is no restart: {told}");
         fs::write(&path, without).expect("the configuration");
         let observer = guest.plugin_host("mischief.so");
         guest.daemon().signal(Signal::SIGHUP);

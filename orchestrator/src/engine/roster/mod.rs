@@ -123,6 +123,11 @@ impl Roster {
         self.unreadable.as_deref()
     }
 
+    /// How often a process had to be started again, of all plugins together.
+    pub(super) fn restarts(&self) -> u64 {
+        self.plugins.iter().map(|plugin| plugin.restarts).sum()
+    }
+
     /// The plugins that are not disabled.
     pub(super) fn each(&self) -> impl Iterator<Item = (HostId, &Plugin)> {
         self.plugins.iter().enumerate().map(|(at, plugin)| (HostId(at), plugin)).filter(|(_, plugin)| plugin.enabled())
@@ -212,7 +217,8 @@ impl Roster {
     pub(super) fn start(&mut self, host: HostId) {
         let Some(plugin) = self.plugins.get_mut(host.0) else { return };
         plugin.generation += 1;
-        plugin.restarts += u64::from(plugin.generation > 1);
+        // One that a reload has turned on had no process yet, though its generation has moved on.
+        plugin.restarts += u64::from(plugin.loaded.is_some());
         plugin.loaded = FileId::of(&plugin.file);
         let mut options = Vec::new();
         if let Some(state) = &self.state {

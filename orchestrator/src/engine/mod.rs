@@ -164,6 +164,7 @@ pub struct Engine {
     survey: Survey,
     /// Inputs that actions have led to, not yet given to the cycle.
     inputs: VecDeque<Input>,
+    flush_beside: Option<flush::Beside>,
     flushed_in_background: Option<Monotonic>,
     log_is_held: bool,
     state_since: Monotonic,
@@ -295,6 +296,7 @@ impl Engine {
             serial: 0,
             survey: Survey::None,
             inputs: VecDeque::new(),
+            flush_beside: None,
             flushed_in_background: None,
             log_is_held: false,
             rehearsal: None,

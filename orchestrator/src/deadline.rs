@@ -40,7 +40,7 @@ pub struct Limits {
     pub reserve: Duration,
     /// How long a freeze may last from its success answer on.
     pub max_frozen: Duration,
-    /// A THAW is answered after this at the latest, whatever is still going on.
+    /// A THAW is answered after this, if no filesystem is held any more: applications may go on for longer.
     pub thaw_answer_after: Duration,
     /// How long the last flush may delay the first filesystem.
     pub last_flush: Duration,
@@ -49,9 +49,6 @@ pub struct Limits {
     /// How long an observer may be at one record.
     pub observer_limit: Duration,
 }
-
-/// A filesystem's thaw that takes longer has its plugin host killed, which releases it; and the applications wait no longer for it.
-pub const FILESYSTEM_THAW: Duration = Duration::from_secs(2);
 
 /// What one request leaves us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +75,18 @@ impl Limits {
         }
     }
 
-    /// When a THAW with this budget is answered at the latest.
+    /// When a THAW with this budget is answered at the latest, if no filesystem is held any more.
     #[must_use]
     pub fn thaw_answer(&self, budget: &Budget) -> Deadline {
         budget.answer.or_earlier(Deadline::after(budget.read, self.thaw_answer_after))
+    }
+
+    /// How long from `now` on a filesystem's thaw may take: as long as the host waits for it. One that takes longer has its plugin's process killed, which
+    /// releases it, and applications wait no longer. `thaw`: of the THAW that asks for it, if one does.
+    #[must_use]
+    pub fn filesystem_thaw(&self, now: Monotonic, thaw: Option<&Budget>) -> Duration {
+        let left = thaw.map_or(self.limit.saturating_sub(self.reserve), |budget| budget.answer.left(now));
+        left.max(self.thaw_answer_after)
     }
 
     /// When the last flush, begun at `now`, gives way to the freeze: after its slice, and never later than half of what is left.
@@ -127,6 +132,14 @@ mod tests {
     fn a_thaw_is_answered_after_its_own_span_unless_the_limit_comes_first() {
         assert_eq!(LIMITS.thaw_answer(&LIMITS.budget(at(100), Duration::from_secs(15))), Deadline(at(102)));
         assert_eq!(LIMITS.thaw_answer(&LIMITS.budget(at(100), Duration::from_secs(2))), Deadline(at(101)));
+    }
+
+    #[test]
+    fn a_filesystem_may_thaw_for_as_long_as_the_host_waits_and_no_less_than_others() {
+        let thaw = LIMITS.budget(at(100), Duration::from_secs(15));
+        assert_eq!(LIMITS.filesystem_thaw(at(101), Some(&thaw)), Duration::from_secs(13));
+        assert_eq!(LIMITS.filesystem_thaw(at(113), Some(&thaw)), Duration::from_secs(2));
+        assert_eq!(LIMITS.filesystem_thaw(at(500), None), Duration::from_secs(14));
     }
 
     #[test]

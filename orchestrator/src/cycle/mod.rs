@@ -255,6 +255,8 @@ struct PendingThaw {
     doubt: Option<Why>,
     /// Of a THAW that cut a FREEZE short nobody expects that all were held.
     all_were_held: bool,
+    /// It waits for filesystems alone now: no longer than its own deadline, and for no application.
+    for_filesystems: bool,
 }
 
 /// On whose behalf we freeze.

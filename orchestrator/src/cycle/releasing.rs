@@ -23,7 +23,12 @@ impl Cycle {
         if thaw.is_some() {
             actions.push(Action::Arm(Timer::ThawAnswer));
         }
-        let thaw = thaw.map(|(request, all_were_held)| PendingThaw { request, doubt: None, all_were_held });
+        let thaw = thaw.map(|(request, all_were_held)| PendingThaw {
+            request,
+            doubt: None,
+            all_were_held,
+            for_filesystems: false,
+        });
         let mut releasing = Releasing { run, outcome, why, thaw, apps_anyway: false };
         if releasing.run.filesystem_held() {
             actions.push(Action::Arm(Timer::AppsAnyway));
@@ -113,6 +118,19 @@ impl Cycle {
         self.release_on(actions);
     }
 
+    /// The THAW is answered, unless a filesystem is still held: that is no failure as long as the host waits. A UFS stays frozen until its resume has
+    /// looked at every cached vnode, and that takes as long as there are many (docs/freebsd-runs.md).
+    pub(super) fn thaw_answer_is_due(&mut self, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        match &mut releasing.thaw {
+            Some(thaw) if releasing.run.filesystem_held() && !thaw.for_filesystems => {
+                thaw.for_filesystems = true;
+                actions.push(Action::Arm(Timer::ThawAnswer));
+            }
+            _ => self.answer_thaw(actions),
+        }
+    }
+
     /// The THAW is answered with what is known by now.
     pub(super) fn answer_thaw(&mut self, actions: &mut Actions) {
         let State::Releasing(releasing) = &mut self.state else { return };
@@ -141,10 +159,14 @@ impl Cycle {
             releasing.thaw_apps(actions);
         }
         releasing.revive_the_owing(actions);
-        if releasing.run.anything_held() {
+        let waited_for = releasing.thaw.as_ref().is_some_and(|thaw| thaw.for_filesystems);
+        let (anything, filesystem) = (releasing.run.anything_held(), releasing.run.filesystem_held());
+        if !anything || (waited_for && !filesystem) {
+            self.answer_thaw(actions);
+        }
+        if anything {
             return;
         }
-        self.answer_thaw(actions);
         let State::Releasing(releasing) = std::mem::replace(&mut self.state, State::Idle) else { return };
         actions.push(Action::Disarm(Timer::AppsAnyway));
         actions.push(Action::Ended(releasing.outcome, releasing.why));

@@ -142,7 +142,7 @@ impl Cycle {
                     actions.push(Action::Answer(request, Verdict::Fail, Why::StillHeld));
                 }
             }
-            (Timer::ThawAnswer, State::Releasing(_)) => self.answer_thaw(actions),
+            (Timer::ThawAnswer, State::Releasing(_)) => self.thaw_answer_is_due(actions),
             (Timer::AppsAnyway, State::Releasing(_)) => self.apps_anyway(actions),
             (Timer::Watchdog, State::Frozen(_)) => self.lose(Outcome::Expired, Why::Expired, actions),
             (Timer::Hold, State::Frozen(frozen)) if frozen.asker == Asker::Rehearsal => {

@@ -59,9 +59,13 @@ impl Engine {
         let now = self.clock.now();
         let at = match timer {
             Timer::Answer => self.awaited.map_or(now, |(_, budget)| budget.answer.0),
-            Timer::ThawAnswer => self.thaw.map_or(now, |budget| self.limits.thaw_answer(&budget).0),
+            // Once more when it has fired and filesystems are waited for.
+            Timer::ThawAnswer => self.thaw.map_or(now, |budget| {
+                let soon = self.limits.thaw_answer(&budget).0;
+                if soon > now { soon } else { budget.answer.0 }
+            }),
             Timer::Watchdog => now + self.limits.max_frozen,
-            Timer::AppsAnyway => now + self.limits.thaw_answer_after,
+            Timer::AppsAnyway => now + self.limits.filesystem_thaw(now, self.thaw_under_way().as_ref()),
             Timer::Hold => {
                 now + std::time::Duration::from_millis(self.rehearsal.as_ref().map_or(0, |wish| wish.hold_ms))
             }

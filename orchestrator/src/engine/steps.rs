@@ -8,6 +8,7 @@ use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 
 use super::{Engine, Event};
 use crate::cycle::{Hold, HolderId, HostId, Input, Kind, StepEnd};
+use crate::deadline::Budget;
 use crate::record::{StepMark, What};
 use crate::sleep::Later;
 
@@ -78,7 +79,9 @@ impl Engine {
     pub(super) fn call_thaw(&mut self, holder: HolderId, outcome: Outcome) {
         let Some((host, role, mounts)) = self.part_of(holder) else { return };
         let (what, limit) = match role {
-            Role::Filesystem => (What::ThawFilesystem, self.limits.thaw_answer_after),
+            Role::Filesystem => {
+                (What::ThawFilesystem, self.limits.filesystem_thaw(self.clock.now(), self.thaw_under_way().as_ref()))
+            }
             Role::Application => (What::ThawApp, self.limits.thaw_limit),
         };
         let owed = match self.roster.get(host) {
@@ -90,6 +93,11 @@ impl Engine {
         let step = Step { cycle: self.current.id.clone(), outcome, deadline, mounts };
         self.call(holder, host, what, Call::Thaw { step, role, owed });
         self.expect_end(holder, limit);
+    }
+
+    /// The time of the THAW that is to be answered; none: what is released is so for another reason.
+    pub(super) fn thaw_under_way(&self) -> Option<Budget> {
+        self.thaw.filter(|budget| self.requests.values().any(|open| open.budget == *budget))
     }
 
     /// The holder is asked to give up; from now on its time is that of a thaw.

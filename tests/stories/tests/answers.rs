@@ -120,11 +120,24 @@ both_drivers! {
     fn a_thaw_of_a_filesystem_that_is_not_released_in_time_fails_and_the_rest_is_let_go(stage: Stage) {
         let guest = stage.disk("data").disk("more").hook("50-app", "").start();
         guest.host_may(Freeze);
-        guest.goes_wrong("data", Moment::Resume, Fault::DelayMs(1500));
+        guest.goes_wrong("data", Moment::Resume, Fault::DelayMs(4000));
         guest.host_may_not(Thaw);
         guest.runs();
         guest.scripts_ran(["50-app freeze", "50-app thaw"]);
         guest.host_may(Check);
+    }
+
+    /// As a UFS with many cached vnodes is, whose writers stand still until the end of its resume.
+    fn a_filesystem_that_is_released_slowly_is_waited_for_while_the_host_waits(stage: Stage) {
+        let guest = stage.disk("data").time("thaw_answer_after", "300ms").hook("50-app", "").start();
+        guest.host_may(Freeze);
+        let ufs = guest.plugin_host("ufs.so");
+        guest.goes_wrong("data", Moment::Resume, Fault::DelayMs(1200));
+        let answered = guest.host_may(Thaw);
+        assert!(answered.took > MS(1100), "it was answered while the disk was frozen, after {:?}", answered.took);
+        guest.runs();
+        guest.scripts_ran(["50-app freeze", "50-app thaw"]);
+        assert_eq!(guest.plugin_host("ufs.so"), ufs, "who is only slow is not killed");
     }
 
     fn a_slow_application_does_not_change_the_answer_to_the_thaw(stage: Stage) {

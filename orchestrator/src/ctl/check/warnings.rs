@@ -14,22 +14,22 @@ const MUCH_OF_THE_TIME: f64 = 0.6;
 
 /// All of them, each a sentence with what to do.
 pub(super) fn all(findings: &Findings, limits: &Limits, cached_vnodes: Option<u64>) -> Vec<String> {
-    let thaw_answer_ms = limits.thaw_answer_after.as_secs_f64() * 1000.0;
-    [slow_resume(cached_vnodes, thaw_answer_ms), slow_freeze(findings), findings.hooks.not_run.clone()]
+    let thaw_ms = limits.limit.saturating_sub(limits.reserve).as_secs_f64() * 1000.0;
+    [slow_resume(cached_vnodes, thaw_ms), slow_freeze(findings), findings.hooks.not_run.clone()]
         .into_iter()
         .flatten()
         .collect()
 }
 
 /// Resuming reads the inode of each cached vnode again, and a THAW is answered FAIL if that takes too long.
-fn slow_resume(cached: Option<u64>, thaw_answer_ms: f64) -> Option<String> {
+fn slow_resume(cached: Option<u64>, thaw_ms: f64) -> Option<String> {
     let cached = cached?;
     let estimate_ms = float(cached) * RESUME_MS_PER_VNODE;
-    (estimate_ms > thaw_answer_ms / 2.0).then(|| {
+    (estimate_ms > thaw_ms / 2.0).then(|| {
         format!(
-            "{cached} vnodes are cached, and resuming reads each of a frozen filesystem again: that may take up to {}, and a THAW that takes longer than {} is answered FAIL. Lower kern.maxvnodes, or raise thaw_answer_after in [time]",
+            "{cached} vnodes are cached, and resuming reads each of a frozen filesystem again: that may take up to {}, and a THAW that takes longer than {} is answered FAIL. Lower kern.maxvnodes",
             span(estimate_ms),
-            span(thaw_answer_ms)
+            span(thaw_ms)
         )
     })
 }
@@ -53,9 +53,9 @@ mod tests {
 
     #[test]
     fn many_cached_vnodes_are_a_warning_before_a_thaw_comes_too_late() {
-        assert_eq!(slow_resume(None, 2000.0), None);
-        assert_eq!(slow_resume(Some(40_000), 2000.0), None);
-        let warned = slow_resume(Some(200_000), 2000.0).unwrap();
-        assert!(warned.contains("200000 vnodes") && warned.contains("kern.maxvnodes"), "{warned}");
+        assert_eq!(slow_resume(None, 14_000.0), None);
+        assert_eq!(slow_resume(Some(200_000), 14_000.0), None);
+        let warned = slow_resume(Some(400_000), 14_000.0).unwrap();
+        assert!(warned.contains("400000 vnodes") && warned.contains("kern.maxvnodes"), "{warned}");
     }
 }

@@ -293,14 +293,29 @@ fn a_thaw_in_the_middle_of_a_freeze_fails_the_freeze_and_succeeds_once_all_is_re
 fn a_thaw_is_answered_fail_if_a_filesystem_is_not_released_in_time() {
     let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);
+    // The host still waits: what is not released yet is no failure yet.
     guest.time_is_up(Timer::ThawAnswer);
-    guest.did(["thaw root", "tell host fail for 1"]);
+    guest.did(["thaw root"]);
+    guest.time_is_up(Timer::ThawAnswer);
+    guest.did(["tell host fail for 1"]);
     // A script may block in exec until the release: the applications are let go regardless, and the hanging host is killed.
     guest.time_is_up(Timer::AppsAnyway);
     guest.did(["thaw postgres"]);
     guest.gets(Input::Overdue(HolderId(1)));
     guest.did(["kill root"]);
     guest.host_dies("root");
+    guest.says_done("postgres");
+    guest.did(["ended Ok"]);
+}
+
+#[test]
+fn a_filesystem_that_is_released_slowly_is_waited_for_and_no_application_beside_it() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.time_is_up(Timer::ThawAnswer);
+    guest.did(["thaw root"]);
+    guest.says_done("root");
+    guest.did(["thaw postgres", "tell host success for 1"]);
     guest.says_done("postgres");
     guest.did(["ended Ok"]);
 }

@@ -15,6 +15,7 @@ pub mod redis;
 mod server;
 mod session;
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -33,6 +34,8 @@ const NO_SKIP: &str = "HV_VSS_NO_SKIP";
 /// How long something may take that comes by itself, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 const PACE: Duration = Duration::from_millis(10);
+/// Bytes of a disk with room.
+const ROOMY: u64 = 400 << 20;
 
 /// How many backups are taken of each database: two, unless `HV_VSS_DATABASE_ROUNDS` says otherwise.
 ///
@@ -64,6 +67,18 @@ pub fn stage(programs: &[&str]) -> Option<Stage> {
     }
     let stage = Stage::take(Kind::Ours)?.without_writers().limit(Duration::from_secs(15));
     Some(stage.time("max_frozen", "60s").time("thaw_answer_after", "2s").time("last_flush", "1s"))
+}
+
+/// A disk with room for what a hundred backups' load writes.
+///
+/// # Panics
+/// When its image can't be made.
+#[must_use]
+pub fn with_a_roomy_disk(stage: Stage, name: &str) -> Stage {
+    let image = stage.scratch(&format!("{name}.roomy"));
+    let made = File::create(&image).and_then(|file| file.set_len(ROOMY));
+    made.unwrap_or_else(|error| panic!("can't make {}: {error}", image.display()));
+    stage.disk_on_the_image(name, &image)
 }
 
 /// Waits until this is so.

@@ -1,6 +1,6 @@
 //! A conversation with a server through its own command line client, which stays: one process for a whole test, not one for each statement.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A client that is connected.
@@ -22,7 +22,7 @@ impl Session {
     /// When it can't be started.
     #[track_caller]
     pub(crate) fn start(mut client: Command, full_stop: &'static str) -> Self {
-        let started = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let started = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = started.unwrap_or_else(|error| panic!("can't start {client:?}: {error}"));
         let to = child.stdin.take().expect("piped");
         let from = BufReader::new(child.stdout.take().expect("piped"));
@@ -40,12 +40,19 @@ impl Session {
         loop {
             let mut line = String::new();
             match self.from.read_line(&mut line) {
-                Ok(0) => return Err(format!("the client has ended; it said {lines:?}")),
+                Ok(0) => return Err(format!("the client has ended; it said {lines:?} {}", self.last_words())),
                 Ok(_) if line.trim_end() == END => return Ok(lines),
                 Ok(_) => lines.push(line.trim_end().to_owned()),
                 Err(error) => return Err(format!("the client does not answer: {error}")),
             }
         }
+    }
+
+    /// What it said on its standard error output, which it has closed.
+    fn last_words(&mut self) -> String {
+        let mut words = String::new();
+        let said = self.client.stderr.as_mut().map(|stderr| stderr.read_to_string(&mut words));
+        said.map_or(String::new(), |_| words)
     }
 
     /// The same of a statement that has to work.

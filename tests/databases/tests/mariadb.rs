@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use hv_vss_databases::mariadb::{Instance, PROGRAMS, found, halves, judge_recovery, logged};
-use hv_vss_databases::{Backup, Copy, Load, Server, Session, Span, Tally, backup, becomes_true, judge, rounds, stage};
+use hv_vss_databases::{
+    Backup, Copy, Load, Server, Session, Span, Tally, backup, becomes_true, judge, rounds, stage, with_a_roomy_disk,
+};
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
 
@@ -17,7 +19,8 @@ const HOOK: &str = "30-mariadb.sample";
 fn with_the_sample(stage: Stage, options: &str) -> Stage {
     let socket = stage.scratch("mariadb").join("socket");
     let (state, options) = (stage.scratch("hook"), format!("{options} --socket={}", socket.display()));
-    stage.disk("data").sample(HOOK, &[("STATE", &state.display().to_string()), ("OPTIONS", options.trim())])
+    with_a_roomy_disk(stage, "data")
+        .sample(HOOK, &[("STATE", &state.display().to_string()), ("OPTIONS", options.trim())])
 }
 
 fn instance_on(guest: &Guest) -> Instance {

@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use hv_vss_databases::postgresql::{Cluster, Lsn, PROGRAMS, found, halves, judge_recovery};
-use hv_vss_databases::{Backup, Copy, Load, Server, Session, Span, Tally, backup, judge, rounds, stage};
+use hv_vss_databases::{
+    Backup, Copy, Load, Server, Session, Span, Tally, backup, judge, rounds, stage, with_a_roomy_disk,
+};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
 
@@ -16,7 +18,7 @@ const HOOK: &str = "20-postgresql.pre-freeze.sample";
 fn with_the_sample(stage: Stage) -> Stage {
     let sockets = stage.scratch("sockets").display().to_string();
     let user = "[plugin.exec_hook.hook.\"20-postgresql.pre-freeze\"]\nuser = \"postgres\"";
-    stage.disk("data").sample(HOOK, &[("HOST", &sockets)]).configured(user)
+    with_a_roomy_disk(stage, "data").sample(HOOK, &[("HOST", &sockets)]).configured(user)
 }
 
 fn cluster_on(guest: &Guest) -> Cluster {

@@ -60,6 +60,14 @@ pub fn word(bytes: &mut Bytes<'_>) -> Result<String> {
     }
 }
 
+/// A path as the kernel tells it: from the root on.
+///
+/// # Errors
+/// When the bytes are used up.
+fn path(bytes: &mut Bytes<'_>) -> Result<String> {
+    Ok(format!("/{}", word(bytes)?.trim_start_matches('/')))
+}
+
 /// A line of a mount table. Few ids, so that some are one filesystem.
 ///
 /// # Errors
@@ -68,11 +76,11 @@ pub fn mount(bytes: &mut Bytes<'_>) -> Result<Mount> {
     Ok(Mount {
         fsid: FsId([bytes.int_in_range(0..=7)?; 8]),
         fstype: word(bytes)?,
-        on: word(bytes)?,
+        on: path(bytes)?,
         from: word(bytes)?,
         read_only: bytes.ratio(1, 4)?,
-        backing: if bytes.ratio(1, 3)? { Some(word(bytes)?) } else { None },
-        swap: if bytes.ratio(1, 8)? { Some(word(bytes)?) } else { None },
+        backing: if bytes.ratio(1, 3)? { Some(path(bytes)?) } else { None },
+        swap: if bytes.ratio(1, 8)? { Some(path(bytes)?) } else { None },
     })
 }
 

@@ -123,9 +123,9 @@ impl Story {
                 Input::Thawed(_, StepEnd::Done { .. })
                 | Input::Froze(_, StepEnd::Done { .. })
                 | Input::HostReady(_) => true,
-                Input::Surveyed(None) | Input::Noted | Input::Flushed | Input::Compared { .. } | Input::TimeUp(_) => {
-                    true
-                }
+                // That the table has changed may be said at any time, and leads nowhere when nobody has asked.
+                Input::Surveyed(None) | Input::Noted | Input::Flushed | Input::TimeUp(_) => true,
+                Input::Compared { same } => *same,
                 _ => false,
             };
             // What was killed dies, sooner or later.

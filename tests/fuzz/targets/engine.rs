@@ -5,7 +5,7 @@
 //! The first byte chooses the cast, then each three bytes are a happening.
 #![no_main]
 
-use hv_vss_daemon_core::engine::harness::{Cast, Happening, Harness, Part, Trouble};
+use hv_vss_daemon_core::engine::harness::{Cast, Happening, Harness, Part, Reaction, Trouble};
 use hv_vss_device::Driver;
 use libfuzzer_sys::fuzz_target;
 
@@ -49,6 +49,7 @@ fn comes_to_rest(harness: &mut Harness) {
     harness.happens(Happening::DiskGoesOn);
     for _ in 0..4 {
         for plugin in 0..3 {
+            harness.happens(Happening::NextStarts(plugin, Reaction::Well));
             harness.happens(Happening::Misbehaves(plugin, Trouble::ComesFree));
         }
         harness.all_answer();

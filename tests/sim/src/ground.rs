@@ -104,7 +104,8 @@ impl Ground {
         path
     }
 
-    /// Makes an ext4 filesystem on the image file `image` and mounts it on `on`; both are made as need be.
+    /// Makes an ext4 filesystem on the image file `image` and mounts it on `on`; both are made as need be. An image that is there keeps its size, if it is
+    /// large enough.
     ///
     /// # Panics
     /// When that fails.
@@ -113,8 +114,11 @@ impl Ground {
         let make = |path: &Path| fs::create_dir_all(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         make(on);
         image.parent().into_iter().for_each(make);
-        let file = File::create(image).unwrap_or_else(|error| panic!("can't make {}: {error}", image.display()));
-        file.set_len(IMAGE_BYTES).unwrap_or_else(|error| panic!("can't size {}: {error}", image.display()));
+        let file = File::options().create(true).truncate(false).write(true).open(image);
+        let file = file.unwrap_or_else(|error| panic!("can't make {}: {error}", image.display()));
+        if file.metadata().is_ok_and(|about| about.len() < IMAGE_BYTES) {
+            file.set_len(IMAGE_BYTES).unwrap_or_else(|error| panic!("can't size {}: {error}", image.display()));
+        }
         drop(file);
         run(Command::new("mkfs.ext4").args(["-q", "-F", "-J", "size=4", "-E", "nodiscard"]).arg(image));
         run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(image).arg(on));

@@ -173,7 +173,6 @@ impl Engine {
         frozen.iter().all(|gone| table.iter().all(|mount| mount.fsid != gone.fsid))
     }
 
-    /// Who does a holder's steps, in which role, and for which mounts.
     /// Is one of its freezes under way?
     pub(super) fn is_freezing(&self, host: HostId) -> bool {
         let under_way = |holder: &HolderId| self.cycle.run().and_then(|run| run.hold(*holder)) == Some(Hold::Freezing);
@@ -184,6 +183,7 @@ impl Engine {
             .any(|holder| self.part_of(*holder).is_some_and(|(whose, ..)| whose == host))
     }
 
+    /// Who does a holder's steps, in which role, and for which mounts.
     fn part_of(&self, holder: HolderId) -> Option<(HostId, Role, Vec<mounts::Mount>)> {
         let shape = self.current.plan.shape();
         let which = shape.0.get(holder.0)?;

@@ -6,6 +6,7 @@
 
 mod binaries;
 mod crowd;
+mod gate;
 mod guest;
 mod intruder;
 mod patience;
@@ -14,6 +15,7 @@ pub mod process;
 pub mod small_root;
 mod stage;
 pub mod tracer;
+mod vssctl;
 mod writers;
 
 pub use binaries::built;

@@ -1,8 +1,7 @@
 //! A thousand mounts; and mounts that come and go while a backup begins. One that goes is no failure of the others; one that comes is never left
 //! out of a backup that the host was told is good.
 
-use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
@@ -10,25 +9,6 @@ use hv_vss_stories::{Fault, Guest, Moment, Monotonic, Stage, both_drivers, line,
 
 /// The driver's limit on a real machine: in time means within it.
 const REAL_LIMIT: Duration = Duration::from_secs(15);
-
-fn vssctl(guest: &Guest, arguments: &[&str]) -> Output {
-    let mut command = Command::new(guest.stage().daemon_program().with_file_name("vssctl"));
-    command.arg("--config").arg(guest.stage().home().join("hv_vss.toml")).args(arguments);
-    command.output().expect("vssctl is built with the daemon")
-}
-
-/// A script that waits in its freeze until the story lets it go on: by then the plan is made, and nothing is suspended.
-fn waits_in_its_freeze(stage: Stage) -> Stage {
-    let gate = stage.scratch("gate");
-    let done = Command::new("mkfifo").arg(&gate).status();
-    assert!(done.is_ok_and(|status| status.success()), "mkfifo");
-    let body = format!("[ $phase = freeze ] && read line < {}; exit 0", gate.display());
-    stage.hook("50-app", &body)
-}
-
-fn goes_on(guest: &Guest) {
-    fs::write(guest.stage().scratch("gate"), "go\n").expect("the script has its end open");
-}
 
 /// `new` is a disk, but not (yet) in the mount table.
 fn with_a_disk_to_come(stage: Stage) -> Stage {
@@ -53,7 +33,7 @@ fn the_next_backup_holds(guest: &Guest, count: usize) {
     guest.comes_to_allow_backups();
     let freeze = guest.host_sends(Freeze);
     if guest.stage().scratch("gate").exists() {
-        goes_on(guest);
+        guest.hook_goes_on();
     }
     guest.succeeds(freeze);
     guest.comes_to_hold(count);
@@ -72,7 +52,7 @@ both_drivers! {
         guest.runs();
         // It waits until the scripts are done; from then on the daemon is idle.
         guest.host_may(Check);
-        let output = vssctl(&guest, &["check"]);
+        let output = guest.vssctl(&["check"]);
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(told.contains("/jails/0/dev") && told.contains("/jails/999/dev"), "{output:?}");
     }
@@ -86,18 +66,18 @@ both_drivers! {
         guest.host_may_not(Freeze);
         let said = guest.daemon().says(&["CHECK answered FAIL", "/tank/0"]);
         assert!(said.len() < 2_200, "a line of {} bytes", said.len());
-        let told = String::from_utf8_lossy(&vssctl(&guest, &["check"]).stdout).into_owned();
+        let told = String::from_utf8_lossy(&guest.vssctl(&["check"]).stdout).into_owned();
         assert!(told.contains("/tank/0") && told.contains("/tank/999"), "{told}");
-        let history = String::from_utf8_lossy(&vssctl(&guest, &["history", "--json"]).stdout).into_owned();
+        let history = String::from_utf8_lossy(&guest.vssctl(&["history", "--json"]).stdout).into_owned();
         assert!(history.contains("more reasons") && history.len() < 60_000, "{} bytes of history", history.len());
     }
 
     fn a_filesystem_that_comes_between_plan_and_suspend_fails_the_freeze_and_is_in_the_next(stage: Stage) {
-        let mut guest = with_a_disk_to_come(waits_in_its_freeze(stage.disk("data"))).start();
+        let mut guest = with_a_disk_to_come(stage.disk("data").hook_that_waits()).start();
         let freeze = guest.host_sends(Freeze);
         guest.script_starts("50-app freeze");
         comes(&mut guest, "new");
-        goes_on(&guest);
+        guest.hook_goes_on();
         guest.fails(freeze);
         guest.daemon().says(&["FREEZE answered FAIL", "/new", "was mounted"]);
         guest.runs();
@@ -132,11 +112,11 @@ both_drivers! {
 
     fn a_filesystem_that_is_exempt_may_come_at_any_moment(stage: Stage) {
         let exempt = "[[filesystems.exempt]]\ntype = \"tmpfs\"\nreason = \"builds\"";
-        let mut guest = waits_in_its_freeze(stage.disk("data")).configured(exempt).start();
+        let mut guest = stage.disk("data").hook_that_waits().configured(exempt).start();
         let freeze = guest.host_sends(Freeze);
         guest.script_starts("50-app freeze");
         guest.table_changes(|table| table.push(line("tmpfs", "/build/1")));
-        goes_on(&guest);
+        guest.hook_goes_on();
         guest.succeeds(freeze);
         guest.table_changes(|table| table.push(line("tmpfs", "/build/2")));
         guest.host_may(Thaw);
@@ -144,14 +124,14 @@ both_drivers! {
     }
 
     fn a_filesystem_that_is_really_unmounted_between_plan_and_suspend_is_no_failure_of_the_others(stage: Stage) {
-        let stage = waits_in_its_freeze(stage.disk("data").disk("gone")).without_writers();
+        let stage = stage.disk("data").disk("gone").hook_that_waits().without_writers();
         let mut guest = stage.start();
         let freeze = guest.host_sends(Freeze);
         guest.script_starts("50-app freeze");
         let done = Command::new("umount").arg(guest.disk("gone")).status();
         assert!(done.is_ok_and(|status| status.success()), "umount");
         goes(&mut guest, "gone");
-        goes_on(&guest);
+        guest.hook_goes_on();
         guest.succeeds(freeze);
         guest.comes_to_hold(1);
         guest.host_may(Thaw);

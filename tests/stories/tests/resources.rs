@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Guest, Signal, Stage, both_drivers, line, our_driver};
@@ -21,12 +21,6 @@ const ENOUGH_DESCRIPTORS: &str = "nofile=256:";
 /// Nothing more can be had from the kernel; what is free in the heap still can.
 const NO_MEMORY: &str = "as=4096:";
 
-fn vssctl(guest: &Guest, arguments: &[&str]) -> Output {
-    let mut command = Command::new(guest.stage().daemon_program().with_file_name("vssctl"));
-    command.arg("--config").arg(guest.stage().home().join("hv_vss.toml")).args(arguments);
-    command.output().expect("vssctl is built with the daemon")
-}
-
 /// A whole backup works.
 #[track_caller]
 fn a_backup_works(guest: &Guest) {
@@ -35,19 +29,6 @@ fn a_backup_works(guest: &Guest) {
     guest.is_frozen();
     guest.host_may(Thaw);
     guest.runs();
-}
-
-/// A script that waits in its freeze until the story lets it go on.
-fn waits_in_its_freeze(stage: Stage) -> Stage {
-    let gate = stage.scratch("gate");
-    let done = Command::new("mkfifo").arg(&gate).status();
-    assert!(done.is_ok_and(|status| status.success()), "mkfifo");
-    let body = format!("[ $phase = freeze ] && read line < {}; exit 0", gate.display());
-    stage.hook("50-app", &body)
-}
-
-fn goes_on(guest: &Guest) {
-    fs::write(guest.stage().scratch("gate"), "go\n").expect("the script has its end open");
 }
 
 both_drivers! {
@@ -66,11 +47,11 @@ both_drivers! {
     }
 
     fn descriptors_that_run_out_in_the_middle_of_a_freeze_fail_it_and_everything_is_let_go(stage: Stage) {
-        let guest = waits_in_its_freeze(stage.disk("data").disk("more")).start();
+        let guest = stage.disk("data").disk("more").hook_that_waits().start();
         let freeze = guest.host_sends(Freeze);
         guest.script_starts("50-app freeze");
         limit(guest.daemon().pid(), NO_DESCRIPTORS);
-        goes_on(&guest);
+        guest.hook_goes_on();
         guest.fails(freeze);
         guest.daemon().says(&["FREEZE answered FAIL", "mount table can't be read once more", "Too many open files"]);
         guest.runs();
@@ -160,7 +141,7 @@ both_drivers! {
         guest.host_may(Freeze);
         guest.is_frozen();
         limit(guest.daemon().pid(), NO_MEMORY);
-        assert!(!vssctl(&guest, &["history", "-n", "400"]).status.success(), "it died of the answer");
+        assert!(!guest.vssctl(&["history", "-n", "400"]).status.success(), "it died of the answer");
         assert_eq!(guest.daemon_ends(), None, "by a signal");
         guest.runs();
         guest.scripts_ran(["50-app freeze", "50-app thaw"]);

@@ -199,8 +199,8 @@ impl Releasing {
         }
     }
 
-    /// The next filesystem in reverse order, one at a time. One whose host is stuck in its death does not hold up the others: nothing more can
-    /// be done for it from here.
+    /// The next filesystem in reverse order, one after the other. One whose process is stuck in its death, or being started anew, does not hold up
+    /// those below it; when it is back it goes at once, even beside one of them, which may be waiting for just this one.
     fn thaw_filesystems(&mut self, actions: &mut Actions) {
         let filesystems: Vec<_> = self.run.each().rev().filter(|(_, holder, _)| holder.is_filesystem()).collect();
         for (id, holder, hold) in filesystems {

@@ -145,12 +145,11 @@ impl Engine {
     /// How the next backup looks from here, in a word.
     fn standing(&self) -> &'static str {
         let last = self.history.records().rev().find(|record| record.kind != Kind::Rehearsal);
-        let missing = |(_, plugin): (HostId, &Plugin)| plugin.required() && matches!(plugin.state, State::Absent(_));
         if !self.debts_in_the_way().is_empty() {
             "owes"
         } else if last.is_some_and(|record| record.result == Some(CycleResult::Refused))
             || self.roster.unreadable().is_some()
-            || self.roster.each().any(missing)
+            || self.roster.missing().next().is_some()
         {
             "refusing"
         } else {

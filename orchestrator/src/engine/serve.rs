@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::roster::{self, Whose};
+use super::roster::Whose;
 use super::{Engine, Event};
 use crate::child::Said;
 use crate::cycle::{Input, Timer};
@@ -109,14 +109,14 @@ impl Engine {
         }
     }
 
+    /// What the start has left undone, and what follows from it; why a plugin is missing was said when it was found out.
     fn complain_of_missing_plugins(&self) {
         if let Some(why) = self.roster.unreadable() {
             tracing::error!("{why}; every backup will be refused");
         }
-        for (_, plugin) in self.roster.each() {
-            if let roster::State::Absent(why) = &plugin.state {
-                tracing::error!("plugin {} {why}", plugin.name);
-            }
+        let missing: Vec<&str> = self.roster.missing().collect();
+        if !missing.is_empty() {
+            tracing::error!("every backup will be refused while these are missing: {}", missing.join(", "));
         }
     }
 

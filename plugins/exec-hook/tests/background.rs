@@ -18,6 +18,9 @@ else
     kill $(cat $GROUND/pid)
 fi"#;
 
+/// Leaves a child in a session of its own.
+const LEAVES: &str = "apart 'echo $$ >'$GROUND'/pid; exec sleep 600' & while [ ! -s $GROUND/pid ]; do sleep 0.01; done";
+
 fn pid(stage: &Stage) -> String {
     stage.lines("pid").concat()
 }
@@ -69,7 +72,7 @@ fn a_script_is_over_when_it_has_ended_whoever_holds_its_pipes() {
 #[test]
 fn what_a_failed_freeze_left_behind_is_killed_and_holds_nothing() {
     let Some(mut stage) = Stage::new() else { return };
-    stage.hook("10-half", "[ $1 = thaw ] || { setsid sleep 600 & echo $! >$GROUND/pid; exit 1; }");
+    stage.hook("10-half", &format!("[ $1 = thaw ] && exit\n{LEAVES}\nexit 1"));
     stage.open();
     refusal(stage.freeze());
     becomes_true("its background child is gone", || !lives(&pid(&stage)));
@@ -79,7 +82,7 @@ fn what_a_failed_freeze_left_behind_is_killed_and_holds_nothing() {
 fn what_a_thaw_starts_is_left_alone_even_if_the_thaw_then_fails() {
     let Some(mut stage) = Stage::new() else { return };
     // Such as a database server that was started again.
-    stage.hook("10-server.post-thaw", "setsid sleep 600 >/dev/null 2>&1 & echo $! >$GROUND/pid; exit 1");
+    stage.hook("10-server.post-thaw", &format!("exec >/dev/null 2>&1\n{LEAVES}\nexit 1"));
     stage.open();
     assert_eq!(stage.freeze(), done());
     assert_eq!(stage.thaw(), done());

@@ -15,8 +15,8 @@ const HYDRA: &str = r#"[ $1 = freeze ] || exit 0
 trap "" TERM HUP INT PIPE
 sleep 600 & echo $! >>$GROUND/pids
 (trap "" TERM HUP; sleep 600 & echo $! >>$GROUND/pids; wait) &
-setsid sh -c 'trap "" TERM HUP; echo $$ >>'$GROUND'/pids; sleep 600' &
-sh -c 'setsid sh -c "trap \"\" TERM HUP; echo \$\$ >>'$GROUND'/pids; exec sleep 600" & exit 0'
+apart 'trap "" TERM HUP; echo $$ >>'$GROUND'/pids; sleep 600' &
+(apart 'trap "" TERM HUP; echo $$ >>'$GROUND'/pids; exec sleep 600' & exit 0)
 echo $$ >>$GROUND/pids
 while [ $(wc -l <$GROUND/pids) -lt 5 ]; do sleep 0.01; done
 echo hanging

@@ -46,6 +46,9 @@ our_driver! {
     fn a_plugin_that_is_none_is_named_and_disabled_by_a_line(stage: Stage) {
         let driver = stage.driver();
         let guest = stage.disk("data").file_in_plugins("vendor.so", b"only text").start();
+        let log = guest.daemon().log();
+        let told = |words: &str| log.iter().filter(|line| line.contains(words)).count();
+        assert_eq!((told("vendor.so"), told("are missing: vendor")), (1, 1), "why, and what follows, once each: {log:#?}");
         guest.host_may_not(Check);
         guest.daemon().says(&["vendor.so"]);
         drop(guest);

@@ -135,6 +135,11 @@ mod in_every_reachable_state_each_request_has_one_answer_and_idle_holds_nothing 
     }
 
     #[test]
+    fn with_a_suspension_that_outlives_its_process_and_is_released_first() {
+        closes("app 10 on 0, fs on 1, survivor on 2");
+    }
+
+    #[test]
     fn with_a_plugin_of_both_roles() {
         closes("app 50 on 0, fs on 0, fs on 1");
     }

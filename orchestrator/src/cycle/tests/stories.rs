@@ -275,6 +275,22 @@ fn a_suspension_that_outlives_its_process_is_released_by_the_next_one() {
 }
 
 #[test]
+fn a_filesystem_whose_process_had_to_be_started_anew_goes_before_those_below_it_are_done() {
+    let mut guest = Guest::with_steps(["usr", "home", "survivor"]).once_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.did(["thaw survivor"]);
+    guest.host_dies("survivor");
+    guest.did(["thaw home", "revive survivor"]);
+    // The image of home may lie on it, and then home is not done before it is.
+    guest.host_is_back("survivor");
+    guest.did(["thaw survivor"]);
+    guest.says_done("survivor");
+    guest.did([]);
+    guest.says_done("home");
+    guest.did(["thaw usr"]);
+}
+
+#[test]
 fn a_thaw_in_the_middle_of_a_freeze_fails_the_freeze_and_succeeds_once_all_is_released() {
     let mut guest = Guest::with_steps(["10 postgres", "root"]);
     guest.host_asks(Operation::Freeze);

@@ -133,6 +133,12 @@ impl Roster {
         self.plugins.iter().enumerate().map(|(at, plugin)| (HostId(at), plugin)).filter(|(_, plugin)| plugin.enabled())
     }
 
+    /// The names of those without which every backup is refused.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &str> {
+        let missing = self.each().filter(|(_, plugin)| plugin.required() && matches!(plugin.state, State::Absent(_)));
+        missing.map(|(_, plugin)| plugin.name.as_str())
+    }
+
     pub(super) fn each_mut(&mut self) -> impl Iterator<Item = (HostId, &mut Plugin)> {
         self.plugins.iter_mut().enumerate().map(|(at, plugin)| (HostId(at), plugin))
     }

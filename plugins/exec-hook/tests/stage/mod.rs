@@ -86,13 +86,21 @@ impl Stage {
         self.ground.join(name)
     }
 
-    /// A script that writes `NAME ARGUMENT` to the log, then does `body`. It finds the scratch directory in `$GROUND`, its name in `$NAME`, and a
-    /// function `note` that writes a line of its own.
+    /// A script that writes `NAME ARGUMENT` to the log, then does `body`. It finds the scratch directory in `$GROUND`, its name in `$NAME`, a
+    /// function `note` that writes a line of its own, and a function `apart` that runs a line in a session of its own, where `$$` is its number.
     pub fn hook(&self, name: &str, body: &str) -> PathBuf {
         let ground = self.ground.display();
         let file = self.hooks().join(name);
         let text = format!(
-            "#!/bin/sh\nGROUND={ground}\nNAME={name}\nnote() {{ echo \"$*\" >>\"$GROUND/log\"; }}\nnote \"$NAME $1\"\n{body}\n"
+            r#"#!/bin/sh
+GROUND={ground}
+NAME={name}
+note() {{ echo "$*" >>"$GROUND/log"; }}
+# setsid(1) is Linux', daemon(8) FreeBSD's.
+apart() {{ $(command -v setsid || command -v daemon) sh -c "$1"; }}
+note "$NAME $1"
+{body}
+"#
         );
         fs::write(&file, text).unwrap();
         mode(&file, 0o755);

@@ -3,6 +3,7 @@
 //! [`cycle`], [`plan`], [`deadline`] and [`config`] decide and do nothing else; [`engine`] performs what they decide; [`child`], [`port`], [`reply`] and
 //! [`journal`] are the edges it works with; [`ctl`] is vssctl, which asks it from outside.
 
+pub mod absent;
 pub mod child;
 pub mod config;
 pub mod control;

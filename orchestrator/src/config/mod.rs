@@ -236,9 +236,14 @@ impl Config {
     /// What is said of this plugin; `-` and `_` in its name are alike.
     #[must_use]
     pub fn plugin(&self, name: &str) -> PluginConfig {
-        let alike = |key: &str| key.replace('-', "_") == name.replace('-', "_");
-        self.plugins.iter().find(|(key, _)| alike(key)).map(|(_, plugin)| plugin.clone()).unwrap_or_default()
+        self.plugins.iter().find(|(key, _)| same_name(key, name)).map(|(_, plugin)| plugin.clone()).unwrap_or_default()
     }
+}
+
+/// Do these name the same plugin? `-` and `_` are alike.
+#[must_use]
+pub fn same_name(one: &str, other: &str) -> bool {
+    one.replace('-', "_") == other.replace('-', "_")
 }
 
 /// Must a configuration file be there?

@@ -19,8 +19,8 @@
 //! ```
 //!
 //! Nothing here reads a clock, touches the device or talks to a plugin: the engine does that and feeds the result back. That is what lets the
-//! tests walk *every* history instead of the ones we thought of. Two invariants hold after each input: every request is answered exactly once,
-//! and *idle* means that nothing is held.
+//! tests walk *every* history instead of the ones we thought of. Three invariants hold: every request is answered exactly once, *idle* means that
+//! nothing is held, and no THAW is answered with success for a freeze that was lost.
 //!
 //! `requests` holds the host's side (the table of answers), `freezing` the way in, `releasing` the way out, `run` who holds what, `point` the
 //! names of all this.
@@ -195,7 +195,7 @@ pub enum Why {
     Operator,
     /// The answer to FREEZE came too late for the driver.
     TooLate,
-    /// This process has seen neither CHECK nor FREEZE: an earlier one may have frozen, and died.
+    /// This process has seen no FREEZE: an earlier one may have frozen, and died.
     NeverAsked,
     /// The daemon is ending.
     Stopping,
@@ -281,11 +281,11 @@ enum Stage {
 /// What a THAW hears when there is nothing to thaw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Memory {
-    /// This process has seen neither CHECK nor FREEZE.
+    /// This process has seen no FREEZE.
     Unknown,
     /// Nothing is wrong.
     Clean,
-    /// A freeze that was reported as good ended before its THAW.
+    /// A freeze that was reported as good ended before its THAW. The next FREEZE forgets it; a CHECK is about what is to come, and does not.
     Lost(Why),
 }
 

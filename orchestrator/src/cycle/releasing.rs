@@ -87,6 +87,14 @@ impl Cycle {
                 self.lose(Outcome::Aborted, Why::HostDied(host), actions);
             }
             State::Releasing(releasing) if releasing.run.involves(host) => {
+                // It died while it was being started anew: the engine tries once more, or says that it is lost.
+                if releasing.run.life(host) == Life::Reviving {
+                    return;
+                }
+                // What it held went with it, and nobody can say any more whether that was before the THAW came.
+                if releasing.run.held_by_the_life_of(host) {
+                    releasing.doubt(Why::HostDied(host));
+                }
                 releasing.run.bury(host);
                 self.release_on(actions);
             }
@@ -276,6 +284,14 @@ impl Releasing {
 }
 
 impl Run {
+    /// Does this process hold a filesystem that its death lets go, or an application that has not been told to go on?
+    fn held_by_the_life_of(&self, host: HostId) -> bool {
+        self.each().filter(|(_, holder, _)| holder.host == host).any(|(_, holder, hold)| match holder.is_filesystem() {
+            true => !holder.survives_exit() && !matches!(hold, Hold::Untouched | Hold::Released),
+            false => hold == Hold::Held,
+        })
+    }
+
     /// A plugin host's process is gone. The kernel has released its filesystems, unless they are of the kind that outlives it; its applications
     /// were never told to go on.
     fn bury(&mut self, host: HostId) {

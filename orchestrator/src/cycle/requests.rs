@@ -23,7 +23,7 @@ impl Cycle {
                 if operation == Operation::Thaw {
                     actions.push(Action::AbandonSurvey);
                     self.answer_and_rest(check, Verdict::Fail, Why::ThawCame, actions);
-                    actions.push(Action::Answer(request, Verdict::Success, Why::NothingHeld));
+                    self.asked_while_idle(request, operation, actions);
                 } else {
                     actions.push(Action::Answer(request, Verdict::Fail, Why::Busy));
                 }
@@ -51,7 +51,6 @@ impl Cycle {
     fn asked_while_idle(&mut self, request: RequestId, operation: Operation, actions: &mut Actions) {
         match operation {
             Operation::Check => {
-                self.memory = Memory::Clean;
                 self.state = State::Checking(request);
                 self.owe_answer(request, actions);
                 actions.push(Action::Survey(Purpose::Check));

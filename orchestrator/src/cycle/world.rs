@@ -1,16 +1,18 @@
 //! The world around the state machine, as its tests and its fuzzer play it: a small model that knows only what it was told to do and what it
-//! reported, and holds the machine to its two invariants. Not in the daemon.
+//! reported, and holds the machine to its invariants: each request has one answer, *idle* holds nothing, and no THAW is answered with success for a
+//! freeze that was lost. Not in the daemon.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Asker, Cycle, HolderId, HostId, Input, RequestId, Shape, State, StepEnd, Timer};
-use hv_vss_device::Operation;
+use super::{Action, Asker, Cycle, HolderId, HostId, Input, Purpose, RequestId, Shape, State, StepEnd, Timer};
+use hv_vss_device::{Operation, Verdict};
 
 /// The world as the engine sees it: who was asked what, who is alive, which timers run, which requests are open.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct World {
     /// Requests that are owed an answer.
-    pub open: BTreeSet<RequestId>,
+    pub open: BTreeMap<RequestId, Operation>,
+    promise: Promise,
     timers: BTreeSet<Timer>,
     surveying: bool,
     noting: bool,
@@ -28,6 +30,18 @@ pub struct World {
     reviving: BTreeSet<HostId>,
     /// The daemon was told to end.
     pub exited: bool,
+}
+
+/// What the host believes of its latest FREEZE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+enum Promise {
+    /// It was not told that all is held.
+    #[default]
+    None,
+    /// It was, and all is, or was when its THAW came.
+    Kept,
+    /// It was, and something was let go before its THAW came, or may have been.
+    Broken,
 }
 
 /// Every input that the engine could give now. `new`: the number of a request that has not been; `frozen`: of the FREEZE that was answered with
@@ -75,7 +89,7 @@ pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) 
     inputs.extend(world.timers.iter().map(|timer| Input::TimeUp(*timer)));
     for host in plan.0.iter().map(|holder| holder.host).collect::<BTreeSet<_>>() {
         if world.reviving.contains(&host) {
-            inputs.push(Input::HostReady(host));
+            inputs.extend([Input::HostReady(host), Input::HostGone(host)]);
             if !plan.0.iter().any(|holder| holder.host == host && holder.survives_exit()) {
                 inputs.push(Input::HostLost(host));
             }
@@ -95,21 +109,35 @@ impl World {
     /// When it can't happen now.
     pub fn notice(&mut self, input: &Input, plan: &Shape) {
         match input {
-            Input::Host(request, _) => assert!(self.open.insert(*request)),
+            Input::Host(request, operation) => assert!(self.open.insert(*request, *operation).is_none()),
             Input::Surveyed(_) => self.surveying = false,
             Input::Noted => self.noting = false,
             Input::Flushed => self.flushing = false,
-            Input::Compared { .. } => self.comparing = false,
+            Input::Compared { same } => {
+                self.comparing = false;
+                // What is mounted after the THAW has come is nobody's business any more.
+                if !same && !self.is_to_thaw() {
+                    self.breaks_its_promise();
+                }
+            }
             Input::Froze(holder, _) => assert!(self.freezing.remove(holder)),
             Input::Thawed(holder, end) => {
                 assert!(self.thawing.remove(holder));
+                if *end == (StepEnd::Done { held: false }) {
+                    self.breaks_its_promise();
+                }
                 let is_app = !plan.0[holder.0].is_filesystem();
                 if is_app || matches!(end, StepEnd::Done { .. }) {
                     self.held.remove(holder);
                     self.owed.remove(holder);
                 }
             }
+            // It was being started anew, and is still to be.
+            Input::HostGone(host) if self.reviving.contains(host) => {}
             Input::HostGone(host) => {
+                if self.held_by_its_life(*host, plan) {
+                    self.breaks_its_promise();
+                }
                 self.dying.remove(host);
                 self.dead.insert(*host);
                 for (at, holder) in plan.0.iter().enumerate().filter(|(_, holder)| holder.host == *host) {
@@ -129,8 +157,47 @@ impl World {
                 self.owed.retain(|id| plan.0[id.0].host != *host);
             }
             Input::TimeUp(timer) => assert!(self.timers.remove(timer)),
+            // The host has heard a failure.
+            Input::AnswerLate(_, Operation::Freeze) if self.promise == Promise::Kept && !self.is_to_thaw() => {
+                self.promise = Promise::None;
+            }
             Input::Overdue(_) | Input::AnswerLate(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop => {}
         }
+    }
+
+    /// Does this process hold something that its death lets go, or whose state nobody knows then?
+    fn held_by_its_life(&self, host: HostId, plan: &Shape) -> bool {
+        plan.0.iter().enumerate().filter(|(_, holder)| holder.host == host).any(|(at, holder)| {
+            let id = HolderId(at);
+            match holder.is_filesystem() {
+                true => self.held.contains(&id) && !holder.survives_exit(),
+                false => self.owed.contains(&id) && !self.thawing.contains(&id),
+            }
+        })
+    }
+
+    /// A THAW waits for its answer.
+    fn is_to_thaw(&self) -> bool {
+        self.open.values().any(|operation| *operation == Operation::Thaw)
+    }
+
+    fn breaks_its_promise(&mut self) {
+        if self.promise == Promise::Kept {
+            self.promise = Promise::Broken;
+        }
+    }
+
+    fn answers(&mut self, operation: Operation, verdict: Verdict) {
+        self.promise = match (operation, verdict, self.promise) {
+            (Operation::Freeze, Verdict::Success, _) => Promise::Kept,
+            (Operation::Thaw, Verdict::Success, promise) => {
+                assert_ne!(promise, Promise::Broken, "a backup that was lost is reported as good");
+                Promise::None
+            }
+            // A backup that has failed stays failed; one THAW too many is not its own.
+            (Operation::Thaw, Verdict::Fail, Promise::Kept) if !self.is_to_thaw() => Promise::Broken,
+            (_, _, promise) => promise,
+        };
     }
 
     /// What the machine wants is done.
@@ -139,8 +206,16 @@ impl World {
     /// When it may not want that.
     pub fn perform(&mut self, action: &Action, plan: &Shape) {
         match action {
-            Action::Answer(request, ..) => assert!(self.open.remove(request), "{request:?} was answered twice"),
-            Action::Survey(_) => assert!(!std::mem::replace(&mut self.surveying, true), "two surveys at once"),
+            Action::Answer(request, verdict, _) => match self.open.remove(request) {
+                Some(operation) => self.answers(operation, *verdict),
+                None => panic!("{request:?} was answered twice"),
+            },
+            Action::Survey(purpose) => {
+                assert!(!std::mem::replace(&mut self.surveying, true), "two surveys at once");
+                if *purpose == Purpose::Freeze {
+                    self.promise = Promise::None;
+                }
+            }
             Action::AbandonSurvey => self.surveying = false,
             Action::Note => self.noting = true,
             Action::LastFlush => self.flushing = true,
@@ -157,6 +232,9 @@ impl World {
                 self.held.insert(*holder);
             }
             Action::Thaw(holder, _) => {
+                if !self.is_to_thaw() {
+                    self.breaks_its_promise();
+                }
                 let host = plan.0[holder.0].host;
                 assert!(!self.dead.contains(&host) && !self.dying.contains(&host), "a dead host was asked to thaw");
                 assert!(!self.freezing.contains(holder), "thaw during its own freeze");
@@ -210,7 +288,7 @@ impl World {
         }
     }
 
-    /// The two invariants, and what follows from them.
+    /// The invariants, and what follows from them. The one on lost backups is looked at with each answer.
     ///
     /// # Panics
     /// When one does not hold.
@@ -236,16 +314,16 @@ impl World {
 
 impl Cycle {
     /// The requests that the machine knows it has to answer.
-    pub(super) fn open_requests(&self) -> BTreeSet<RequestId> {
+    pub(super) fn open_requests(&self) -> BTreeMap<RequestId, Operation> {
         let in_work = match &self.state {
-            State::Checking(request) => Some(*request),
+            State::Checking(request) => Some((*request, Operation::Check)),
             State::Freezing(freezing) => match freezing.asker {
-                Asker::Host(request) => Some(request),
+                Asker::Host(request) => Some((request, Operation::Freeze)),
                 Asker::Rehearsal => None,
             },
-            State::Releasing(releasing) => releasing.thaw.as_ref().map(|thaw| thaw.request),
+            State::Releasing(releasing) => releasing.thaw.as_ref().map(|thaw| (thaw.request, Operation::Thaw)),
             State::Idle | State::Frozen(_) => None,
         };
-        in_work.into_iter().chain(self.waiting.map(|(request, _)| request)).collect()
+        in_work.into_iter().chain(self.waiting).collect()
     }
 }

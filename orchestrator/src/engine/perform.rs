@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::roster::Whose;
 use super::survey::{Asked, Survey as SurveyTask};
 use super::{Current, Engine, Event, Survey};
+use crate::absent;
 use crate::cycle::{Action, HostId, Input, Purpose, RequestId, Timer, Why};
 use crate::deadline::Deadline;
 use crate::record::{CycleResult, Recorder, What};
@@ -207,7 +208,10 @@ impl Engine {
     pub(super) fn ask_everyone(&mut self) {
         let mut reasons = std::mem::take(&mut self.current.refusals);
         reasons.extend(self.debts_in_the_way());
-        reasons.extend(self.roster.unreadable().map(str::to_owned));
+        match self.roster.unreadable() {
+            Some(why) => reasons.push(why.to_owned()),
+            None => reasons.extend(absent::reasons(&self.config, |name| self.roster.knows(name))),
+        }
         let mut plugins = Vec::new();
         for (host, plugin) in self.roster.each().filter(|(_, plugin)| !plugin.observes()) {
             match (plugin.ready(), &plugin.state) {
@@ -295,12 +299,16 @@ impl Engine {
     }
 
     fn revive(&mut self, host: HostId) {
+        let now = self.clock.now();
+        if self.steps.dies_of_it(host, now) && self.lost_for_a_while(host) {
+            return;
+        }
         tracing::warn!(
             "cycle {}: starting plugin {} anew, since it owes a thaw",
             self.current.id,
             self.roster.name(host)
         );
-        self.steps.reviving(host);
+        self.steps.reviving(host, now);
         self.roster.start(host);
         // If it could not even be started, no event will come.
         if !self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {

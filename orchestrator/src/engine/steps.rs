@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::mounts;
 use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 
-use super::{Engine, Event};
+use super::{Engine, Event, FIRST_PAUSE};
 use crate::cycle::{Hold, HolderId, HostId, Input, Kind, StepEnd};
 use crate::deadline::Budget;
 use crate::record::{StepMark, What};
@@ -16,12 +17,17 @@ use crate::sleep::Later;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepId(u64);
 
+/// A process that alone can release something is started so often before it is given a pause.
+const TRIES_AT_ONCE: u32 = 3;
+
 /// The calls under way.
 #[derive(Default)]
 pub(super) struct Steps {
     next: u64,
     current: HashMap<HolderId, UnderWay>,
     reviving: HashSet<HostId>,
+    /// How often those were started for this cycle, and when last.
+    started: HashMap<HostId, (u32, Monotonic)>,
     /// Which of a plugin's processes was asked to freeze.
     froze_in: HashMap<HostId, u64>,
 }
@@ -43,8 +49,15 @@ impl Steps {
         self.reviving.contains(&host)
     }
 
-    pub(super) fn reviving(&mut self, host: HostId) {
+    pub(super) fn reviving(&mut self, host: HostId, now: Monotonic) {
         self.reviving.insert(host);
+        let (times, last) = self.started.entry(host).or_insert((0, now));
+        (*times, *last) = (*times + 1, now);
+    }
+
+    /// Was it started often, and just now? Then it dies of what it is asked, and would again.
+    pub(super) fn dies_of_it(&self, host: HostId, now: Monotonic) -> bool {
+        self.started.get(&host).is_some_and(|(times, last)| *times >= TRIES_AT_ONCE && now < *last + FIRST_PAUSE)
     }
 
     pub(super) fn revived(&mut self, host: HostId) {
@@ -59,6 +72,7 @@ impl Steps {
     pub(super) fn clear(&mut self) {
         self.current.clear();
         self.reviving.clear();
+        self.started.clear();
         self.froze_in.clear();
     }
 }
@@ -143,7 +157,7 @@ impl Engine {
         let freezing = self.cycle.run().and_then(|run| run.hold(holder)) == Some(Hold::Freezing);
         let (end, failure) = match answer {
             Some(Answer::Done { held, .. }) => (Some(StepEnd::Done { held }), None),
-            Some(Answer::Refused { .. }) if freezing && self.is_unmounted(holder) => {
+            Some(Answer::Refused { .. }) if freezing && self.finds_it_unmounted(holder) => {
                 (Some(StepEnd::Done { held: true }), None)
             }
             Some(Answer::Refused { reason } | Answer::Broken { reason }) => (Some(StepEnd::Failed), Some(reason)),
@@ -166,11 +180,18 @@ impl Engine {
         }
     }
 
-    /// A filesystem that was unmounted between plan and freeze is no failure: nothing of it is in the backup.
-    fn is_unmounted(&self, holder: HolderId) -> bool {
+    /// A filesystem that was unmounted between plan and freeze is no failure: nothing of it is in the backup, unless it comes back, which the
+    /// comparisons would see.
+    fn finds_it_unmounted(&mut self, holder: HolderId) -> bool {
         let Some((_, Role::Filesystem, frozen)) = self.part_of(holder) else { return false };
         let Ok(table) = mounts::read_bare(&self.mount_source()) else { return false };
-        frozen.iter().all(|gone| table.iter().all(|mount| mount.fsid != gone.fsid))
+        let unmounted = frozen.iter().all(|gone| table.mounts.iter().all(|mount| mount.fsid != gone.fsid));
+        // One that is being unmounted is there for as long as that takes.
+        if table.hidden > 0 || !unmounted {
+            return false;
+        }
+        frozen.iter().for_each(|gone| self.current.plan.is_gone(gone.fsid));
+        true
     }
 
     /// Is one of its freezes under way?

@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::HashSet;
 
-use hv_vss_platform::mounts::{FsId, Mount};
+use hv_vss_platform::mounts::{FsId, Mount, Table};
 use hv_vss_wire::Claim;
 
 use crate::cycle::{Holder, HostId, Kind, Shape};
@@ -69,6 +69,8 @@ pub struct Plan {
     pub filesystems: Vec<Filesystem>,
     /// Every mount with its verdict, in mount order.
     pub judged: Vec<Judged>,
+    /// Filesystems that were unmounted before their turn. Who is back under such an id was not frozen.
+    gone: HashSet<FsId>,
 }
 
 /// An application step.
@@ -194,7 +196,7 @@ impl Plan {
             .into_iter()
             .map(|(host, mount)| Filesystem { host, mount: mount.clone(), survives_exit: survives_exit(host) })
             .collect();
-        Ok(Self { apps, filesystems, judged })
+        Ok(Self { apps, filesystems, judged, gone: HashSet::new() })
     }
 
     /// What the state machine needs to know of it.
@@ -214,21 +216,38 @@ impl Plan {
         self.filesystems.iter().map(|step| step.mount.clone()).collect()
     }
 
+    /// This one was unmounted before it could be frozen: from now on it counts as left out. Mounted again it has the same id, since UFS keeps that
+    /// in its superblock.
+    pub fn is_gone(&mut self, fsid: FsId) {
+        self.gone.insert(fsid);
+    }
+
+    fn frozen(&self) -> impl Iterator<Item = FsId> {
+        self.filesystems.iter().map(|step| step.mount.fsid).filter(|fsid| !self.gone.contains(fsid))
+    }
+
     /// Compares the plan with the mount table as it is once everything is held, and again when it is to be let go.
     ///
     /// # Errors
-    /// A sentence that names the first writable mount which the plan did not know as such: it is in the backup, and was not frozen.
-    pub fn compare(&self, now: &[Mount], exemptions: &[Exemption]) -> Result<(), String> {
-        let frozen: HashSet<FsId> = self.filesystems.iter().map(|step| step.mount.fsid).collect();
+    /// A sentence that says that something is mounted and not listed, or names the first writable mount which the plan did not know as such: it is
+    /// in the backup, and was not frozen.
+    pub fn compare(&self, now: &Table, exemptions: &[Exemption]) -> Result<(), String> {
+        // What is held may be among the hidden: its unmount waits for the release.
+        let held_and_hidden = self.frozen().filter(|fsid| now.mounts.iter().all(|mount| mount.fsid != *fsid)).count();
+        if now.hidden > held_and_hidden {
+            return Err("a filesystem is being unmounted, which hides it, so nobody knows whether all of it is frozen"
+                .to_owned());
+        }
+        let frozen: HashSet<FsId> = self.frozen().collect();
         let exempt = |mount: &Mount| exemptions.iter().any(|exemption| exemption.covers(mount));
         let looked_at = |mount: &&Mount| !mount.read_only && !frozen.contains(&mount.fsid) && !exempt(mount);
-        for mount in now.iter().filter(looked_at) {
+        for mount in now.mounts.iter().filter(looked_at) {
             let known = self.judged.iter().any(|judged| {
                 let same = judged.mount.fsid == mount.fsid
                     && judged.mount.on == mount.on
                     && judged.mount.fstype == mount.fstype;
                 let turned_writable = judged.mount.read_only && !judged.exempt();
-                same && !turned_writable
+                same && !turned_writable && !self.gone.contains(&mount.fsid)
             });
             if !known {
                 return Err(format!(

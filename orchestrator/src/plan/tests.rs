@@ -112,15 +112,38 @@ fn a_filesystem_that_came_in_between_or_became_writable_spoils_the_freeze_and_on
     };
     let plan = plan(vec![mount(1, "ufs", "/"), mount(2, "ufs", "/usr"), read_only(mount(3, "ufs", "/media"))]);
     let frozen = mount(1, "ufs", "/");
-    assert_eq!(plan.compare(&[frozen.clone(), read_only(mount(3, "ufs", "/media"))], &[]), Ok(()));
-    assert_eq!(plan.compare(&[frozen.clone(), read_only(mount(9, "cd9660", "/cd"))], &[]), Ok(()));
-    assert!(plan.compare(&[frozen.clone(), mount(9, "ufs", "/new")], &[]).unwrap_err().contains("/new (ufs)"));
-    assert!(plan.compare(&[frozen.clone(), mount(3, "ufs", "/media")], &[]).unwrap_err().contains("/media"));
+    let compare =
+        |now: &[Mount], exemptions: &[Exemption]| plan.compare(&Table { mounts: now.to_vec(), hidden: 0 }, exemptions);
+    assert_eq!(compare(&[frozen.clone(), read_only(mount(3, "ufs", "/media"))], &[]), Ok(()));
+    assert_eq!(compare(&[frozen.clone(), read_only(mount(9, "cd9660", "/cd"))], &[]), Ok(()));
+    assert!(compare(&[frozen.clone(), mount(9, "ufs", "/new")], &[]).unwrap_err().contains("/new (ufs)"));
+    assert!(compare(&[frozen.clone(), mount(3, "ufs", "/media")], &[]).unwrap_err().contains("/media"));
     // A machine that mounts and unmounts such things all day has said that none of them matters.
     let exempt = Exemption { fstype: "tmpfs".into(), mount: None, reason: "builds".into() };
     let new = [frozen, mount(9, "tmpfs", "/build/7")];
-    assert!(plan.compare(&new, &[]).is_err());
-    assert_eq!(plan.compare(&new, &[exempt]), Ok(()));
+    assert!(compare(&new, &[]).is_err());
+    assert_eq!(compare(&new, &[exempt]), Ok(()));
+}
+
+#[test]
+fn one_that_was_away_when_its_turn_came_and_is_back_was_not_frozen() {
+    let (root, usr) = (mount(1, "ufs", "/"), mount(2, "ufs", "/usr"));
+    let mut plan = plan(vec![root.clone(), usr.clone()]);
+    let table = |mounts: &[&Mount]| Table { mounts: mounts.iter().copied().cloned().collect(), hidden: 0 };
+    plan.is_gone(usr.fsid);
+    assert_eq!(plan.compare(&table(&[&root]), &[]), Ok(()));
+    assert!(plan.compare(&table(&[&root, &usr]), &[]).unwrap_err().contains("/usr (ufs)"));
+}
+
+#[test]
+fn what_is_hidden_because_it_is_being_unmounted_must_be_among_what_is_held() {
+    let (root, usr) = (mount(1, "ufs", "/"), mount(2, "ufs", "/usr"));
+    let plan = plan(vec![root.clone(), usr.clone()]);
+    let hidden = |mounts: Vec<Mount>, hidden| plan.compare(&Table { mounts, hidden }, &[]);
+    // Its unmount waits for the release.
+    assert_eq!(hidden(vec![root.clone()], 1), Ok(()));
+    assert!(hidden(vec![root.clone()], 2).is_err());
+    assert!(hidden(vec![root, usr], 1).unwrap_err().contains("being unmounted"));
 }
 
 #[test]

@@ -1,15 +1,26 @@
 //! A mount table as text: one JSON object a line. Parses, and touches no file.
 
-use super::Mount;
+use super::{Mount, Table};
 
-/// The mounts in a text, or the number of the first line that is none, from 1, and what is wrong with it.
+/// Before a mount: it is just being unmounted, so it is counted and not listed.
+const UNMOUNTING: &str = "unmounting ";
+
+/// The table in a text, or the number of the first line that is no mount, from 1, and what is wrong with it.
 ///
 /// # Errors
 /// At the first line that is no mount; the rest is not looked at.
-pub fn parse(text: &str) -> Result<Vec<Mount>, (usize, serde_json::Error)> {
+pub fn parse(text: &str) -> Result<Table, (usize, serde_json::Error)> {
+    let mut table = Table::default();
     let lines = (1..).zip(text.lines().map(str::trim));
-    let mounts = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    mounts.map(|(number, line)| serde_json::from_str(line).map_err(|error| (number, error))).collect()
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let hidden = line.strip_prefix(UNMOUNTING);
+        let mount: Mount = serde_json::from_str(hidden.unwrap_or(line)).map_err(|error| (number, error))?;
+        match hidden {
+            Some(_) => table.hidden += 1,
+            None => table.mounts.push(mount),
+        }
+    }
+    Ok(table)
 }
 
 #[cfg(test)]
@@ -24,7 +35,7 @@ mod tests {
             {"fsid":"0100000000000000","type":"ufs","on":"/","from":"/dev/ada0p2"}
             {"fsid":"0102030405060708","type":"ufs","on":"/data","from":"/dev/md0","read_only":true,"backing":"/img/x","swap":"/data/swap0"}
         "#;
-        let mounts = parse(table).unwrap();
+        let mounts = parse(table).unwrap().mounts;
         assert_eq!(mounts.iter().map(|mount| mount.on.as_str()).collect::<Vec<_>>(), ["/", "/data"]);
         assert_eq!((mounts[0].read_only, &mounts[0].backing, &mounts[0].swap), (false, &None, &None));
         assert_eq!(mounts[1].fsid, FsId([1, 2, 3, 4, 5, 6, 7, 8]));
@@ -32,6 +43,14 @@ mod tests {
             (mounts[1].read_only, mounts[1].backing.as_deref(), mounts[1].swap.as_deref()),
             (true, Some("/img/x"), Some("/data/swap0"))
         );
+    }
+
+    #[test]
+    fn one_that_is_being_unmounted_is_counted_and_not_listed() {
+        let mount = r#"{"fsid":"0100000000000000","type":"ufs","on":"/","from":"/dev/ada0p2"}"#;
+        let table = parse(&format!("unmounting {mount}\n{mount}\n")).unwrap();
+        assert_eq!((table.mounts.len(), table.hidden), (1, 1));
+        assert_eq!(parse("unmounting /data").unwrap_err().0, 1);
     }
 
     #[test]

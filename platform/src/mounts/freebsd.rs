@@ -9,22 +9,40 @@ use std::fs::File;
 use std::mem::{offset_of, size_of_val};
 use std::os::fd::AsRawFd;
 use std::ptr;
+use std::time::Duration;
 
 use nix::libc::{self, MNT_NOWAIT, MNT_RDONLY, PATH_MAX, statfs};
 
-use super::{FsId, Mount, note_swap_files};
+use super::{FsId, Mount, Table, note_swap_files};
 use crate::sysctl_freebsd::{bytes, numbers};
 use crate::{OsError, Result};
 
+/// How often the table is looked at, a millisecond apart, before something in it is called hidden: most unmounts are done by then.
+const LOOKS: usize = 10;
+
 /// In the kernel's order, which is that of mounting.
-pub(super) fn mounts() -> Result<Vec<Mount>> {
+pub(super) fn mounts() -> Result<Table> {
+    for _ in 1..LOOKS {
+        let table = look()?;
+        if table.hidden == 0 {
+            return Ok(table);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    look()
+}
+
+fn look() -> Result<Table> {
     let mut table: Vec<statfs> = Vec::new();
     loop {
         let filled = getfsstat(&mut table)?;
         // Full to the last place: there may be more of them.
         if filled < table.len() {
             table.truncate(filled);
-            return Ok(table.iter().map(mount).collect());
+            // With MNT_NOWAIT the list leaves out what is being unmounted (vfs_busy() fails at once), and the count does not (kern_getfsstat(),
+            // kernels since 14.0). Counted afterwards: what is gone meanwhile is no longer hidden.
+            let hidden = getfsstat(&mut [])?.saturating_sub(filled);
+            return Ok(Table { mounts: table.iter().map(mount).collect(), hidden });
         }
         // SAFETY: a statfs is numbers and characters; all zero is a valid one.
         table.resize(filled + 8, unsafe { std::mem::zeroed() });

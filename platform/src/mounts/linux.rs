@@ -5,14 +5,15 @@
 
 use std::fs;
 
-use super::{FsId, Mount, note_swap_files};
+use super::{FsId, Mount, Table, note_swap_files};
 use crate::{OsError, Result};
 
-pub(super) fn mounts() -> Result<Vec<Mount>> {
+/// Nothing is hidden here: what is mounted is listed until it is gone.
+pub(super) fn mounts() -> Result<Table> {
     const TABLE: &str = "/proc/self/mountinfo";
     let table =
         fs::read_to_string(TABLE).map_err(|cause| OsError::new(format!("read the mount table {TABLE}"), cause))?;
-    Ok(table.lines().filter_map(mount).collect())
+    Ok(Table { mounts: table.lines().filter_map(mount).collect(), hidden: 0 })
 }
 
 pub(super) fn with_files(mut mounts: Vec<Mount>) -> Vec<Mount> {

@@ -46,6 +46,16 @@ pub struct Mount {
     pub swap: Option<String>,
 }
 
+/// The mount table at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The mounts, the oldest first.
+    pub mounts: Vec<Mount>,
+    /// So many more are mounted and not listed: FreeBSD's getfsstat(2) passes over what is just being unmounted, which is written to until
+    /// that is done, and is there as before if that fails.
+    pub hidden: usize,
+}
+
 impl fmt::Display for FsId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Mount, file, system};
+use super::{Mount, Table, file, system};
 use crate::OsError;
 
 /// Whom to ask for the mounts.
@@ -25,32 +25,36 @@ pub enum MountsError {
     Unreadable(PathBuf, io::Error),
     /// A line of the file is no mount; lines count from 1.
     Line(PathBuf, usize, serde_json::Error),
+    /// Something is mounted and not listed: see [`Table::hidden`].
+    Unmounting,
 }
 
 /// The mounts, the oldest first, with their backing and swap files.
 ///
 /// # Errors
-/// When the kernel doesn't tell, or the file can't be read or understood.
+/// When the kernel doesn't tell, or not of all of them, or the file can't be read or understood.
 pub fn read(source: &Source) -> Result<Vec<Mount>, MountsError> {
-    match source {
-        Source::Kernel => system::mounts().map(system::with_files).map_err(MountsError::Kernel),
-        Source::File(path) => from_file(path),
+    let table = read_bare(source)?;
+    match (table.hidden, source) {
+        (0, Source::Kernel) => Ok(system::with_files(table.mounts)),
+        (0, Source::File(_)) => Ok(table.mounts),
+        _ => Err(MountsError::Unmounting),
     }
 }
 
-/// The same without backing and swap files: the kernel's bare table, which takes no lock that somebody might hold while he waits for a
-/// suspended filesystem. For a look at the table while filesystems are frozen.
+/// The table without backing and swap files: the kernel's bare one, which takes no lock that somebody might hold while he waits for a suspended
+/// filesystem. For a look at it while filesystems are frozen.
 ///
 /// # Errors
-/// As [`read`].
-pub fn read_bare(source: &Source) -> Result<Vec<Mount>, MountsError> {
+/// When the kernel doesn't tell, or the file can't be read or understood.
+pub fn read_bare(source: &Source) -> Result<Table, MountsError> {
     match source {
         Source::Kernel => system::mounts().map_err(MountsError::Kernel),
         Source::File(path) => from_file(path),
     }
 }
 
-fn from_file(path: &Path) -> Result<Vec<Mount>, MountsError> {
+fn from_file(path: &Path) -> Result<Table, MountsError> {
     let text = std::fs::read_to_string(path).map_err(|cause| MountsError::Unreadable(path.into(), cause))?;
     file::parse(&text).map_err(|(line, cause)| MountsError::Line(path.into(), line, cause))
 }
@@ -61,6 +65,9 @@ impl fmt::Display for MountsError {
             Self::Kernel(cause) => fmt::Display::fmt(cause, f),
             Self::Unreadable(path, cause) => write!(f, "can't read the mount table {}: {cause}", path.display()),
             Self::Line(path, line, cause) => write!(f, "{} line {line} is no mount: {cause}", path.display()),
+            Self::Unmounting => f.write_str(
+                "a filesystem is being unmounted just now, and until that is done it is not listed; try again then",
+            ),
         }
     }
 }
@@ -71,6 +78,7 @@ impl std::error::Error for MountsError {
             Self::Kernel(cause) => cause.source(),
             Self::Unreadable(_, cause) => Some(cause),
             Self::Line(_, _, cause) => Some(cause),
+            Self::Unmounting => None,
         }
     }
 }
@@ -99,8 +107,8 @@ mod tests {
         assert!(mounts.iter().any(|mount| mount.on == "/dev" || mount.on.starts_with("/dev/")), "{mounts:?}");
         let names = |mounts: &[Mount]| mounts.iter().map(|mount| (mount.fsid, mount.on.clone())).collect::<Vec<_>>();
         // Other tests of this machine may mount and unmount meanwhile: the two looks must agree once, not at once.
-        let agreed =
-            (0..100).any(|_| names(&read(&Source::Kernel).unwrap()) == names(&read_bare(&Source::Kernel).unwrap()));
+        let agreed = (0..100)
+            .any(|_| names(&read(&Source::Kernel).unwrap()) == names(&read_bare(&Source::Kernel).unwrap().mounts));
         assert!(agreed);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hv_vss_daemon_core::cycle::HostId;
 use hv_vss_daemon_core::plan::{Exemption, Judged, Judging, Plan, Verdict, freeze_order};
 use hv_vss_fuzz::{Bytes, mount, several, word};
-use hv_vss_platform::mounts::{FsId, Mount, holder, parse_table};
+use hv_vss_platform::mounts::{FsId, Mount, Table, holder, parse_table};
 use hv_vss_wire::Claim;
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let mut bytes = Bytes::new(rest);
     let mounts = if first % 2 == 0 {
         match parse_table(&String::from_utf8_lossy(rest)) {
-            Ok(mounts) => mounts,
+            Ok(table) => table.mounts,
             Err((line, cause)) => {
                 assert!(line > 0 && !cause.to_string().is_empty());
                 return;
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     };
     for mount in &mounts {
         let line = serde_json::to_string(mount).expect("a mount can be written");
-        assert_eq!(parse_table(&line).expect("what we wrote"), [mount.clone()]);
+        assert_eq!(parse_table(&line).expect("what we wrote").mounts, [mount.clone()]);
     }
     let _ = plan(&mounts, &mut bytes);
 });
@@ -90,7 +90,12 @@ fn plan(mounts: &[Mount], bytes: &mut Bytes<'_>) -> arbitrary::Result<()> {
     }
     ordered(mounts, &judged, &plan);
 
-    assert_eq!(plan.compare(mounts, &exemptions), Ok(()), "the table that was planned is as it was planned");
+    let table = |mounts: &[Mount], hidden| Table { mounts: mounts.to_vec(), hidden };
+    assert_eq!(plan.compare(&table(mounts, 0), &exemptions), Ok(()), "the table that was planned is as it was planned");
+    assert!(
+        plan.compare(&table(mounts, 1), &exemptions).is_err(),
+        "all that is held is listed, so what is hidden is not held"
+    );
     let newcomer = Mount {
         fsid: FsId([0xff; 8]),
         read_only: false,
@@ -99,7 +104,7 @@ fn plan(mounts: &[Mount], bytes: &mut Bytes<'_>) -> arbitrary::Result<()> {
         ..mount(bytes)?
     };
     let more: Vec<Mount> = mounts.iter().cloned().chain([newcomer]).collect();
-    assert!(plan.compare(&more, &exemptions).is_err(), "what came in between is noticed");
+    assert!(plan.compare(&table(&more, 0), &exemptions).is_err(), "what came in between is noticed");
     Ok(())
 }
 

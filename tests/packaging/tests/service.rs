@@ -2,6 +2,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
 use hv_vss_packaging::{FreeBsd, eventually};
 use nix::sys::signal::Signal;
 
@@ -55,6 +61,34 @@ fn freebsds_own_daemon_is_named_and_left_alone() {
 }
 
 #[test]
+fn a_process_of_somebody_elses_that_took_its_name_hinders_nothing() {
+    let machine = enabled();
+    for open in ["", "home"] {
+        fs::create_dir_all(machine.path(open)).expect("a directory");
+        fs::set_permissions(machine.path(open), Permissions::from_mode(0o755)).expect("a mode");
+    }
+    let impostor = machine.path("home/hv_vss_daemon");
+    fs::write(&impostor, "#!/bin/sh\necho here\nwhile read -r line; do :; done\n").expect("a script");
+    fs::set_permissions(&impostor, Permissions::from_mode(0o755)).expect("a mode");
+    // It ends with its input.
+    let mut other = Command::new(&impostor)
+        .uid(65_534)
+        .gid(65_534)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("nobody can run it");
+    let mut here = [0; 5];
+    other.stdout.take().expect("its output").read_exact(&mut here).expect("it runs");
+    machine.service("start").well();
+    machine.runs();
+    assert!(other.try_wait().expect("a child").is_none(), "it was there all the time");
+    machine.service("stop").well();
+    drop(other.stdin.take());
+    other.wait().expect("its end");
+}
+
+#[test]
 fn started_twice_there_is_still_one_daemon() {
     let machine = enabled();
     machine.service("start").well();
@@ -84,7 +118,7 @@ fn a_daemon_that_dies_is_started_again() {
     assert_ne!(machine.runs(), first);
 
     // As FreeBSD's devd rule would do it.
-    machine.acts("pkill -j none -x hv_vss_daemon").well();
+    machine.acts("pkill -j none -u root -x hv_vss_daemon").well();
     eventually("a third one runs", || machine.log().matches("runs: ").count() == 3);
     machine.service("stop").well();
     assert_eq!(machine.processes("hv_vss_daemon"), []);
@@ -101,7 +135,7 @@ fn stop_waits_until_the_daemon_has_let_go_of_everything() {
         machine.hears("told to end\n");
         eventually("the supervisor is gone", || machine.supervisor().is_none());
         assert!(!stopping.is_finished(), "the daemon still holds something");
-        std::fs::remove_file(machine.path("slow")).unwrap();
+        fs::remove_file(machine.path("slow")).unwrap();
         stopping.join().unwrap();
     });
     assert!(machine.log().ends_with("ends\n"));

@@ -148,10 +148,12 @@ both_drivers! {
         guest.runs();
     }
 
-    fn a_thaw_while_idle_succeeds_once_a_check_was_seen(stage: Stage) {
+    fn a_thaw_while_idle_succeeds_once_a_backup_is_over(stage: Stage) {
         let guest = stage.disk("data").start();
-        guest.host_may(Check);
+        guest.host_may(Freeze);
         guest.host_may(Thaw);
+        guest.host_may(Thaw);
+        guest.host_may(Check);
         guest.host_may(Thaw);
         guest.runs();
     }
@@ -163,7 +165,7 @@ both_drivers! {
         guest.runs();
     }
 
-    fn a_thaw_after_the_watchdog_fails_each_time_until_the_next_check(stage: Stage) {
+    fn a_thaw_after_the_watchdog_fails_each_time_until_the_next_freeze(stage: Stage) {
         let guest = stage.disk("data").time("max_frozen", "700ms").hook("50-app", "").start();
         guest.host_may(Freeze);
         guest.is_frozen();
@@ -172,6 +174,8 @@ both_drivers! {
         guest.host_may_not(Thaw);
         guest.host_may_not(Thaw);
         guest.host_may(Check);
+        guest.host_may_not(Thaw);
+        guest.host_may(Freeze);
         guest.host_may(Thaw);
     }
 
@@ -215,10 +219,13 @@ both_drivers! {
         guest.runs();
     }
 
-    fn a_thaw_before_any_check_or_freeze_fails_for_an_earlier_daemon_may_have_died(stage: Stage) {
+    fn a_thaw_before_any_freeze_fails_for_an_earlier_daemon_may_have_died(stage: Stage) {
         let guest = stage.disk("data").start();
         guest.host_may_not(Thaw);
+        // What the earlier one may have frozen is no better for a CHECK of what is to come.
         guest.host_may(Check);
+        guest.host_may_not(Thaw);
+        guest.host_may(Freeze);
         guest.host_may(Thaw);
     }
 
@@ -291,7 +298,8 @@ our_driver! {
 
     fn a_thaw_during_a_check_fails_the_check_and_succeeds(stage: Stage) {
         let guest = stage.disk("data").start();
-        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.host_may(Thaw);
         guest.plugin_host_gets("ufs.so", Signal::SIGSTOP);
         let check = guest.host_sends(Check);
         let thaw = guest.host_sends(Thaw);
@@ -326,7 +334,8 @@ our_driver! {
 both_drivers! {
     fn no_answer_is_given_twice_and_none_too_fast_for_the_driver(stage: Stage) {
         let guest = stage.disk("data").limit(MS(1500)).start();
-        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.host_may(Thaw);
         // Nothing to do but to say so: the fastest answer there is.
         for _ in 0..5 {
             guest.host_may(Thaw);
@@ -338,6 +347,6 @@ both_drivers! {
         let late = |event: &Event| matches!(event, Event::Note { text } if text.contains("nobody waits"));
         assert!(!wire.iter().any(|entry| late(&entry.event)));
         let answers = wire.iter().filter(|entry| matches!(entry.event, Event::ToHost { .. })).count();
-        assert_eq!(answers, 7);
+        assert_eq!(answers, 8);
     }
 }

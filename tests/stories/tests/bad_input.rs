@@ -43,6 +43,19 @@ our_driver! {
         guest.runs();
     }
 
+    fn a_configured_plugin_that_is_not_there_is_named_and_disabled_by_a_line(stage: Stage) {
+        let driver = stage.driver();
+        let guest = stage.disk("data").configured("[plugin.exechook]\ndirectory = \"/site/hooks.d\"").start();
+        guest.host_may_not(Check);
+        guest.host_may_not(Freeze);
+        guest.daemon().says(&["[plugin.exechook]", "no exechook.so", "correct the name"]);
+        guest.runs();
+        drop(guest);
+        let Some(stage) = Stage::take(driver) else { return };
+        let guest = stage.disk("data").configured("[plugin.exechook]\nenabled = false").start();
+        guest.host_may(Check);
+    }
+
     fn a_plugin_that_is_none_is_named_and_disabled_by_a_line(stage: Stage) {
         let driver = stage.driver();
         let guest = stage.disk("data").file_in_plugins("vendor.so", b"only text").start();

@@ -11,7 +11,8 @@ use hv_vss_plugin_host::conformance::hosted::{Ended, Hosted};
 use hv_vss_wire::{About, Answer, Call, Claim, Event, Outcome, Step};
 
 use super::findings::{Asked, Findings};
-use crate::config::{Config, PluginConfig};
+use crate::absent;
+use crate::config::{Config, PluginConfig, same_name};
 use crate::control::{MountOutlook, Outlook, PluginStatus};
 use crate::ctl::hooks;
 use crate::ctl::settings::{self, Settings};
@@ -93,7 +94,10 @@ fn start_all(config: &Config, reasons: &mut Vec<String>) -> Vec<Tried> {
             return Vec::new();
         }
     };
-    reasons.extend(plugin_files::none_in(directory, &files));
+    match plugin_files::none_in(directory, &files) {
+        Some(none) => reasons.push(none),
+        None => reasons.extend(absent::reasons(config, |name| files.keys().any(|file| same_name(file, name)))),
+    }
     let mut plugins = Vec::new();
     for (name, file) in files {
         let own = config.plugin(&name);

@@ -2,6 +2,7 @@
 //! are checked against a small model of the world outside, which knows only what it was told to do and what it reported.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
 use crate::cycle::world::{World, possible};
@@ -45,25 +46,20 @@ fn walk(plan: &Shape) -> (Vec<Node>, Vec<Vec<(Input, usize)>>) {
     let mut known: HashMap<Node, usize> = HashMap::new();
     let mut nodes = vec![(Cycle::default(), World::default())];
     let mut edges: Vec<Vec<(Input, usize)>> = Vec::new();
+    // Where each state was first come from: a walk by breadth, so that a mistake is told by a shortest way to it.
+    let mut ways: Vec<Option<(usize, Input)>> = vec![None];
     known.insert(nodes[0].clone(), 0);
     let mut at = 0;
     while at < nodes.len() {
-        let (cycle, world) = nodes[at].clone();
         let mut leads = Vec::new();
-        for input in possible(&world, plan, NEW, FROZEN) {
-            let (mut next, mut after) = (cycle.clone(), world.clone());
-            after.notice(&input, plan);
-            let actions = next.handle(input.clone());
-            for action in &actions {
-                after.perform(action, plan);
-            }
-            after.check_invariants(&next);
-            after.forget_what_the_engine_drops(&next);
-            next.name_requests_by_their_part();
-            after.open = next.open_requests();
-            let node = (next, after);
+        for input in possible(&nodes[at].1, plan, NEW, FROZEN) {
+            let node = catch_unwind(AssertUnwindSafe(|| step(&nodes[at], &input, plan))).unwrap_or_else(|mistake| {
+                eprintln!("{:?}, then {input:?}", way_to(at, &ways));
+                resume_unwind(mistake)
+            });
             let number = *known.entry(node).or_insert_with_key(|node| {
                 nodes.push(node.clone());
+                ways.push(Some((at, input.clone())));
                 nodes.len() - 1
             });
             leads.push((input, number));
@@ -72,6 +68,27 @@ fn walk(plan: &Shape) -> (Vec<Node>, Vec<Vec<(Input, usize)>>) {
         at += 1;
     }
     (nodes, edges)
+}
+
+/// What an input leads to.
+fn step((cycle, world): &Node, input: &Input, plan: &Shape) -> Node {
+    let (mut next, mut after) = (cycle.clone(), world.clone());
+    after.notice(input, plan);
+    for action in &next.handle(input.clone()) {
+        after.perform(action, plan);
+    }
+    after.check_invariants(&next);
+    after.forget_what_the_engine_drops(&next);
+    next.name_requests_by_their_part();
+    after.open = next.open_requests();
+    (next, after)
+}
+
+fn way_to(at: usize, ways: &[Option<(usize, Input)>]) -> Vec<&Input> {
+    let mut way: Vec<&Input> =
+        std::iter::successors(ways[at].as_ref(), |(from, _)| ways[*from].as_ref()).map(|(_, input)| input).collect();
+    way.reverse();
+    way
 }
 
 /// From every state the world can bring the machine back to rest without the host's help: timers, deaths and answers are enough.

@@ -223,7 +223,7 @@ fn a_second_freeze_while_frozen_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_host_that_never_thaws_is_answered_fail_until_it_asks_anew() {
+fn a_host_that_never_thaws_is_answered_fail_until_it_freezes_anew() {
     let mut guest = Guest::with_steps(["root"]).once_frozen();
     guest.time_is_up(Timer::Watchdog);
     guest.did(["thaw root (Expired)"]);
@@ -233,10 +233,46 @@ fn a_host_that_never_thaws_is_answered_fail_until_it_asks_anew() {
         guest.host_asks(Operation::Thaw);
         guest.did([format!("tell host fail for {late}").as_str()]);
     }
+    // A CHECK is about the next backup, not about this one.
     guest.host_asks(Operation::Check);
     guest.did(["tell host success for 3"]);
     guest.host_asks(Operation::Thaw);
-    guest.did(["tell host success for 4"]);
+    guest.did(["tell host fail for 4"]);
+    let mut guest = guest.once_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.settles_down();
+    guest.did(["thaw root", "tell host success for 6", "ended Ok"]);
+}
+
+#[test]
+fn a_process_that_died_in_the_hold_unnoticed_until_the_thaw_makes_the_backup_a_failure() {
+    // Its filesystems run as soon as it is dead; its death may be heard of only behind the THAW.
+    for who in ["root", "postgres"] {
+        let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
+        guest.host_asks(Operation::Thaw);
+        guest.host_dies(who);
+        while !guest.cycle.is_idle() {
+            guest.settles_down();
+            guest.done.retain(|did| did.starts_with("tell") || did.starts_with("revive"));
+            if guest.done.last().is_some_and(|did| did.starts_with("revive")) {
+                guest.host_is_back(who);
+            }
+        }
+        assert!(guest.done.contains(&"tell host fail for 1".to_owned()), "{who}: {:?}", guest.done);
+    }
+}
+
+#[test]
+fn a_process_that_dies_again_while_it_is_started_is_not_started_once_more_by_the_machine() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
+    guest.host_dies("postgres");
+    guest.says_done("root");
+    guest.did(["thaw root (Aborted)", "revive postgres"]);
+    // The engine knows whether there is to be another try.
+    guest.host_dies("postgres");
+    guest.did([]);
+    guest.gets(Input::HostLost(HostId(0)));
+    guest.did(["ended Aborted"]);
 }
 
 #[test]

@@ -110,6 +110,8 @@ pub enum Change {
     Mounted(u8),
     /// It is unmounted.
     Unmounted(u8),
+    /// Its unmount begins: until that has ended (`Unmounted`) or failed (`Mounted`) it is written to and not listed.
+    Unmounting(u8),
     /// It becomes read-only.
     ReadOnly(u8),
     /// It becomes writable.
@@ -205,9 +207,10 @@ fn trouble(byte: u8) -> Trouble {
 }
 
 fn change(which: u8, how: u8) -> Change {
-    match how % 8 {
+    match how % 9 {
         0 | 1 => Change::Mounted(which % 8),
         2 | 3 => Change::Unmounted(which % 8),
+        8 => Change::Unmounting(which % 8),
         4 => Change::ReadOnly(which % 8),
         5 => Change::Writable(which % 8),
         6 => Change::Unreadable(true),

@@ -10,7 +10,7 @@ use hv_vss_wire::{About, Answer, Call};
 use tokio::sync::mpsc;
 
 use crate::child::{self, Launch, Programs, Said};
-use crate::config::Config;
+use crate::config::{Config, same_name};
 use crate::cycle::HostId;
 use crate::engine::{Engine, Event};
 use crate::plugin_files;
@@ -131,6 +131,11 @@ impl Roster {
     /// The plugins that are not disabled.
     pub(super) fn each(&self) -> impl Iterator<Item = (HostId, &Plugin)> {
         self.plugins.iter().enumerate().map(|(at, plugin)| (HostId(at), plugin)).filter(|(_, plugin)| plugin.enabled())
+    }
+
+    /// Is, or was, there a file of this plugin?
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.plugins.iter().any(|plugin| same_name(&plugin.name, name))
     }
 
     /// The names of those without which every backup is refused.

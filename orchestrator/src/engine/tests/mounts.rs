@@ -64,6 +64,42 @@ fn a_filesystem_that_is_mounted_at_any_moment_is_held_or_the_backup_is_not_good(
     assert!(refused >= 8, "only {refused} were refused, though there are more places than that between plan and THAW");
 }
 
+/// The table names a filesystem that comes back as one of the plan, since its id is the same.
+#[test]
+fn a_filesystem_that_goes_and_comes_back_at_any_moments_is_held_or_the_backup_is_not_good() {
+    let inputs = backup(&mut Harness::new(Cast::default()), &[]);
+    let mut refused = 0;
+    for gone in 0..inputs {
+        for back in gone..inputs {
+            for goes in [Change::Unmounted(0), Change::Unmounting(0)] {
+                let mut harness = Harness::new(Cast::default());
+                backup(&mut harness, &[(gone, goes), (back, Change::Mounted(0))]);
+                refused += usize::from(harness.heard()[1..].contains(&Heard::Fail));
+                // A backup that was refused may have ended before that.
+                harness.happens(Mounts(Change::Mounted(0)));
+                let before = harness.heard().len();
+                backup(&mut harness, &[]);
+                assert_eq!(harness.heard()[before..], [Heard::Success; 3], "{:#?}", harness.story());
+            }
+        }
+    }
+    assert!(refused >= 8, "only {refused} were refused, though it was away at its turn more often than that");
+}
+
+#[test]
+fn a_filesystem_whose_unmount_takes_its_time_is_held_or_the_backup_is_not_good() {
+    let inputs = backup(&mut Harness::new(Cast::default()), &[]);
+    let mut refused = 0;
+    for at in 0..inputs {
+        for ends in at..inputs {
+            let mut harness = Harness::new(Cast::default());
+            backup(&mut harness, &[(at, Change::Unmounting(0)), (ends, Change::Unmounted(0))]);
+            refused += usize::from(harness.heard().contains(&Heard::Fail));
+        }
+    }
+    assert!(refused >= 8, "only {refused} were refused, though it was hidden before its turn more often than that");
+}
+
 #[test]
 fn five_hundred_backups_while_disks_come_and_go_leave_nothing_out_and_nothing_held() {
     let mut seed = 20_261_127_u32;

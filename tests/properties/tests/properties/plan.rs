@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hv_vss_daemon_core::cycle::HostId;
 use hv_vss_daemon_core::plan::{Judging, Plan};
-use hv_vss_platform::mounts::{FsId, Mount};
+use hv_vss_platform::mounts::{FsId, Mount, Table};
 use hv_vss_wire::Claim;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -115,7 +115,7 @@ proptest! {
                 let wanted: BTreeSet<FsId> = mounts.iter().zip(&claims).filter(|(_, claim)| **claim == Claim::Freeze).map(|(mount, _)| mount.fsid).collect();
                 let frozen: BTreeSet<FsId> = plan.frozen_mounts().iter().map(|mount| mount.fsid).collect();
                 prop_assert_eq!(frozen, wanted);
-                prop_assert_eq!(plan.compare(&mounts, &[]), Ok(()));
+                prop_assert_eq!(plan.compare(&Table { mounts, hidden: 0 }, &[]), Ok(()));
             }
         }
     }

@@ -44,7 +44,7 @@ impl Stage {
                     backup.lost.get_or_insert_with(|| "something was mounted while it was held".to_owned());
                 }
             }
-            (backup, Operation::Check | Operation::Freeze)
+            (backup, Operation::Freeze)
                 if self.plugins.iter().all(|plugin| plugin.suspended.is_empty() && !plugin.at_rest) =>
             {
                 *backup = None;

@@ -73,6 +73,8 @@ pub(super) struct Stage {
     pub(super) limits: Limits,
     pub(super) plugins: Vec<Plugin>,
     table: Vec<Mount>,
+    /// What of the table is just being unmounted.
+    unmounting: Vec<FsId>,
     table_file: PathBuf,
     pub(super) requests: Vec<Asked>,
     pub(super) calls: Vec<Called>,
@@ -117,6 +119,7 @@ impl Stage {
             limits,
             plugins,
             table: (0..cast.disks).map(disk).collect(),
+            unmounting: Vec::new(),
             table_file,
             requests: Vec::new(),
             calls: Vec::new(),
@@ -191,12 +194,18 @@ impl Stage {
     fn table_changes(&mut self, change: Change) {
         let at = |table: &[Mount], number: u8| table.iter().position(|mount| mount.fsid == disk(number).fsid);
         match change {
-            Change::Mounted(number) if at(&self.table, number).is_none() => self.table.push(disk(number)),
+            Change::Mounted(number) => match at(&self.table, number) {
+                Some(_) => self.unmounting.retain(|fsid| *fsid != disk(number).fsid),
+                None => self.table.push(disk(number)),
+            },
+            // That of what is suspended waits.
+            Change::Unmounting(number) if at(&self.table, number).is_some() => self.unmounting.push(disk(number).fsid),
             Change::Unmounted(number) => {
                 // What is suspended can't be unmounted: that would have to write.
                 let suspended = self.plugins.iter().any(|plugin| plugin.suspended.contains(&disk(number).fsid));
                 if let Some(at) = at(&self.table, number).filter(|_| !suspended) {
                     self.table.remove(at);
+                    self.unmounting.retain(|fsid| *fsid != disk(number).fsid);
                 }
             }
             Change::ReadOnly(number) | Change::Writable(number) => {
@@ -209,13 +218,16 @@ impl Stage {
                 let _ = fs::remove_file(&self.table_file);
                 return;
             }
-            Change::Unreadable(false) | Change::Mounted(_) => {}
+            Change::Unreadable(false) | Change::Unmounting(_) => {}
         }
         self.write_table();
     }
 
     fn write_table(&self) {
-        let lines = self.table.iter().map(|mount| serde_json::to_string(mount).unwrap_or_default() + "\n");
+        let lines = self.table.iter().map(|mount| {
+            let hidden = if self.unmounting.contains(&mount.fsid) { "unmounting " } else { "" };
+            format!("{hidden}{}\n", serde_json::to_string(mount).unwrap_or_default())
+        });
         fs::write(&self.table_file, lines.collect::<String>()).expect("the harness can write its files");
     }
 

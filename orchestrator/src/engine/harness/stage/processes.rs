@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
+use hv_vss_device::Operation;
 use hv_vss_platform::mounts::Mount;
 use hv_vss_wire::{Answer, Call, Event, Phase, Progress, Request, Role};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,7 +16,8 @@ use crate::child::{Launch, PlayedProcess, Player};
 
 impl Stage {
     pub(super) fn plugin_answers(&mut self, at: usize, reaction: Reaction) {
-        let mounted = self.table.clone();
+        let mut mounted = self.table.clone();
+        mounted.retain(|mount| !self.unmounting.contains(&mount.fsid));
         let Some(plugin) = self.plugins.get_mut(at) else { return };
         let lies = reaction == Reaction::Lies
             && plugin
@@ -218,9 +220,11 @@ impl Stage {
                 self.frozen_since = None;
                 self.is_lost("a plugin was told to thaw before the host asked");
             }
-            Call::Check(_) if !self.suspends() => {
+            Call::Check(_) if !suspends => {
                 self.frozen_since = None;
-                self.backup = None;
+                if self.requests.iter().any(|asked| asked.operation == Operation::Freeze && !asked.answered) {
+                    self.backup = None;
+                }
             }
             _ => {}
         }

@@ -64,7 +64,7 @@ impl Daemon {
         let bytes = encode(question).map_err(|error| self.strange(&error))?;
         // A daemon that turns us away may have hung up already; that shows when its answer is read.
         let _ = self.stream.write_all(&bytes);
-        let began = Instant::now();
+        let mut began = Instant::now();
         let mut frames = Frames::default();
         let mut told = false;
         let mut bytes = vec![0; 64 << 10];
@@ -86,7 +86,11 @@ impl Daemon {
             let limited = self.stream.set_read_timeout(Some(pause));
             match limited.and_then(|()| self.stream.read(&mut bytes)) {
                 Ok(0) => return Err(Unreached::HungUp(self.path)),
-                Ok(read) => frames.push(&bytes[..read]),
+                // Whose answer is on its way is at work: a long one may take as long as it is long.
+                Ok(read) => {
+                    frames.push(&bytes[..read]);
+                    began = Instant::now();
+                }
                 Err(error) if retry(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                     return Err(Unreached::HungUp(self.path));

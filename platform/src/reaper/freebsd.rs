@@ -98,3 +98,10 @@ unsafe fn control<T>(command: c_int, data: *mut T) -> nix::Result<()> {
     let result = unsafe { libc::procctl(libc::P_PID, getpid().as_raw().into(), command, data.cast()) };
     Errno::result(result).map(drop)
 }
+
+pub(super) fn die_with_parent() -> std::result::Result<(), Errno> {
+    let mut signal = libc::SIGKILL;
+    // SAFETY: the command reads one number. An id of 0 is this process.
+    let result = unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast()) };
+    Errno::result(result).map(drop)
+}

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
@@ -111,6 +112,10 @@ fn has_mark(pid: Pid, mark: &str) -> bool {
 /// Empty, too, when it can't be read.
 fn environment(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+}
+
+pub(super) fn die_with_parent() -> std::result::Result<(), Errno> {
+    prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
 #[cfg(test)]

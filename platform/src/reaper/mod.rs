@@ -55,6 +55,15 @@ pub fn descendants() -> Result<Vec<Pid>> {
     system::descendants()
 }
 
+/// From now on this process is killed (SIGKILL) when its parent ends. For a child between fork and exec, which it outlives; a change of user ends it,
+/// so that has to come first. Makes system calls only. Whoever calls it has to look afterwards whether the parent is still the one that was meant.
+///
+/// # Errors
+/// When the system refuses.
+pub fn die_with_parent() -> std::result::Result<(), nix::errno::Errno> {
+    system::die_with_parent()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;

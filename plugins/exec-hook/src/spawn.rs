@@ -8,11 +8,11 @@ use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use hv_vss_platform::{OsError, descriptors};
+use hv_vss_platform::{OsError, descriptors, reaper};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
-use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2};
 
 use crate::user::Identity;
 
@@ -48,18 +48,21 @@ enum Doing {
     Directory,
     Descriptors,
     Identity,
+    Bond,
     Exec,
 }
 
-const DOINGS: [&str; 5] = [
+const DOINGS: [&str; 6] = [
     "begin a session of its own",
     "change to the directory /",
     "set up its descriptors",
     "become its user",
+    "be bound to the life of its plugin's process",
     "be executed",
 ];
 
-/// Starts a script: `PATH ARGUMENT`, in a session of its own, in `/`, with umask 077, all signals at their defaults, no descriptors but 0 to 2.
+/// Starts a script: `PATH ARGUMENT`, in a session of its own, in `/`, with umask 077, all signals at their defaults, no descriptors but 0 to 2. It
+/// does not outlive this process: else its thaw, which the next one runs, could come before its freeze has ended.
 ///
 /// # Errors
 /// When the system has no pipe or process left.
@@ -78,11 +81,12 @@ pub(crate) fn spawn(program: &Program) -> Result<Started, OsError> {
         program.identity.iter().flat_map(|who| who.groups.iter().map(|gid| gid.as_raw())).collect();
     let ends = [input_reader.as_raw_fd(), output_writer.as_raw_fd(), status_writer.as_raw_fd()];
 
+    let parent = getpid();
     // SAFETY: the child makes only system calls until it execs or exits.
     match unsafe { fork() }.map_err(|errno| OsError::new("start a process for the script", errno))? {
         ForkResult::Parent { child } => Ok(Started { pid: child, status, input, output }),
         ForkResult::Child => {
-            let failed = become_script(program, &arguments, &environment, &groups, ends);
+            let failed = become_script(program, &arguments, &environment, &groups, ends, parent);
             let mut word = [failed.doing as u8, 0, 0, 0, 0];
             word[1..].copy_from_slice(&(failed.errno as i32).to_ne_bytes());
             // SAFETY: valid bytes; `tell` is the pipe's end, wherever it had got to.
@@ -134,6 +138,7 @@ fn become_script(
     environment: &[*const c_char],
     groups: &[libc::gid_t],
     ends: [RawFd; 3],
+    parent: Pid,
 ) -> Failed {
     let mut tell = ends[2];
     let mut steps = || {
@@ -164,6 +169,10 @@ fn become_script(
                 if who.uid.as_raw() != 0 && libc::setuid(0) == 0 {
                     return Err((Doing::Identity, Errno::EPERM));
                 }
+            }
+            reaper::die_with_parent().map_err(|errno| (Doing::Bond, errno))?;
+            if getppid() != parent {
+                return Err((Doing::Bond, Errno::ESRCH));
             }
             done(Doing::Exec, libc::execve(program.path.as_ptr(), arguments.as_ptr(), environment.as_ptr()))
         }

@@ -100,6 +100,27 @@ fn when_the_orchestrator_dies_the_scripts_at_work_are_killed_and_thawed() {
     stage.the_scripts_did(&["10-hydra freeze", "ok", "10-hydra thaw", "recovered"]);
 }
 
+/// Else its thaw, run by the next process, could come before its freeze has ended.
+#[test]
+fn a_script_does_not_outlive_the_process_that_runs_it() {
+    for user in ["root", "nobody"] {
+        let Some(mut stage) = Stage::new() else { return };
+        let pid = stage.path("pid");
+        std::fs::write(&pid, "").unwrap();
+        stage::mode(&pid, 0o666);
+        let body = format!("[ $1 = thaw ] || {{ echo $$ >{}; while :; do sleep 0.1; done; }}", pid.display());
+        stage.hook("10-slow", &body);
+        stage.open_with(&[("hook", json!({ "10-slow": { "user": user } }))]);
+        let freeze = stage.freeze_call(SOON);
+        stage.host.ask(freeze);
+        becomes_true("the script is at work", || !stage.lines("pid").is_empty());
+        let script = stage.lines("pid").concat();
+        assert!(lives(&script));
+        stage.host.kill();
+        becomes_true("the script is gone", || !lives(&script));
+    }
+}
+
 #[test]
 fn a_thaw_that_hangs_leaves_the_others_their_time() {
     let Some(mut stage) = Stage::new() else { return };

@@ -86,7 +86,7 @@ pub fn with_a_roomy_disk(stage: Stage, name: &str) -> Stage {
 /// # Panics
 /// When it doesn't come.
 #[track_caller]
-pub fn becomes_true(what: &str, so: impl Fn() -> bool) {
+pub fn becomes_true(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !so() {
         assert!(Instant::now() < deadline, "this never came: {what}");

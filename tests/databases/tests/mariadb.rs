@@ -12,6 +12,7 @@ use hv_vss_databases::{
 };
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
+use nix::sys::signal::Signal;
 
 const HOOK: &str = "30-mariadb.sample";
 
@@ -185,6 +186,32 @@ fn a_hook_that_is_killed_while_it_waits_for_the_lock_leaves_nobody_waiting_behin
     session.tell("insert into d.i values (9, 9, 9)");
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     becomes_true("the hook tidies up", || !guest.stage().scratch("hook").exists());
+}
+
+#[test]
+fn a_lock_that_comes_after_the_process_that_wanted_it_was_killed_is_given_back_at_once() {
+    let Some(stage) = stage(PROGRAMS) else { return };
+    let stage = with_the_sample(stage, "").exec_hook("limit = \"14s\"");
+    let script = stage.home().join("hooks.d/30-mariadb");
+    let patient = fs::read_to_string(&script).unwrap().replace("\nWAIT=5\n", "\nWAIT=60\n");
+    fs::write(&script, patient).unwrap();
+    let guest = stage.start();
+    let instance = instance_on(&guest);
+    let _server = instance.start();
+    instance.has_tables();
+    let (mut slow, mut session) = (instance.session(), instance.session());
+    slow.begin("insert into d.a select 9, sleep(6), 0");
+    becomes_true("the statement runs", || instance.session().tell("show processlist").concat().contains("sleep(6)"));
+    let before = others(&mut session).len();
+    let sent = guest.host_sends(Freeze);
+    becomes_true("the lock is waited for", || others(&mut instance.session()).concat().contains("FLUSH TABLES"));
+    guest.plugin_host_gets("exec_hook.so", Signal::SIGKILL);
+    guest.fails(sent);
+    becomes_true("its thaw has run", || !guest.stage().scratch("hook").exists());
+    assert!(others(&mut session).concat().contains("FLUSH TABLES"), "the client is nobody's child by now, and waits");
+    // It gets the lock when the statement has ended.
+    becomes_true("it has gone", || others(&mut session).len() == before);
+    session.tell("insert into d.i values (9, 9, 9)");
 }
 
 #[test]

@@ -32,6 +32,8 @@ our_driver! {
 
     fn an_answer_is_what_it_is(stage: Stage) {
         let guest = running(stage);
+        guest.host_may(Freeze);
+        guest.host_may(Thaw);
         assert!(is_denied(|| drop(guest.host_may_not(Check))));
         assert!(is_denied(|| drop(guest.host_may_not(Thaw))));
         guest.host_may(Freeze);

@@ -143,7 +143,8 @@ both_drivers! {
         assert_eq!(ended(rehearsal).0, Some(1));
         guest.runs();
 
-        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.host_may(Thaw);
         let rehearsal = a_rehearsal_holds(&guest, 1);
         let answered = guest.host_may(Thaw);
         assert!(answered.took < Duration::from_secs(3), "{:?}", answered.took);

@@ -227,8 +227,13 @@ impl Config {
     /// A sentence with file, line and key.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let written: Written = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let at = error.span().map_or(0, |span| span.start);
-            ConfigError::Wrong(path.into(), Place::of(text, at), Box::new(error))
+            match error.span() {
+                Some(span) => ConfigError::Wrong(path.into(), Place::of(text, span.start), Box::new(error)),
+                // The parser knows no place for what has no end.
+                None => {
+                    ConfigError::Senseless(path.into(), format!("tables in tables without end ({})", error.message()))
+                }
+            }
         })?;
         written.complete(path).map_err(|sentence| ConfigError::Senseless(path.into(), sentence))
     }

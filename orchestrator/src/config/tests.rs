@@ -23,6 +23,14 @@ fn a_mistyped_key_is_named_with_its_line() {
     assert!(error.contains("max_frozen"), "what would have been right is named: {error}");
 }
 
+/// The parser names no place then, and none is made up.
+#[test]
+fn tables_in_tables_without_end_are_refused_without_a_line_that_is_wrong() {
+    let error = parse(&format!("[time]\n[plugin.a{}]\n", ".b".repeat(500))).unwrap_err();
+    assert!(error.contains("/etc/hv_vss.toml") && error.contains("without end (recursion limit)"), "{error}");
+    assert!(!error.contains("line 1"), "{error}");
+}
+
 #[test]
 fn a_mistyped_exemption_is_refused_and_never_ignored() {
     let error = parse("[[filesystems.exempt]]\ntype = \"zfs\"\nmont = \"/tank\"\nreason = \"x\"\n").unwrap_err();

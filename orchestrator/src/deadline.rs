@@ -81,10 +81,16 @@ impl Limits {
         budget.answer.or_earlier(Deadline::after(budget.read, self.thaw_answer_after))
     }
 
-    /// How long from `now` on a filesystem's thaw may take: as long as the host waits for it. One that takes longer has its plugin's process killed, which
-    /// releases it, and applications wait no longer. `thaw`: of the THAW that asks for it, if one does.
+    /// How long from `now` on a filesystem's thaw may take: as long as the host waits for it, and not long if nobody does. One that takes longer has
+    /// its plugin's process killed, which releases it. `thaw`: of the THAW that asks for it, if one does.
     #[must_use]
     pub fn filesystem_thaw(&self, now: Monotonic, thaw: Option<&Budget>) -> Duration {
+        thaw.map_or(Duration::ZERO, |budget| budget.answer.left(now)).max(self.thaw_answer_after)
+    }
+
+    /// How long from `now` on applications wait for the filesystems' release before they are let go beside it.
+    #[must_use]
+    pub fn apps_wait(&self, now: Monotonic, thaw: Option<&Budget>) -> Duration {
         let left = thaw.map_or(self.limit.saturating_sub(self.reserve), |budget| budget.answer.left(now));
         left.max(self.thaw_answer_after)
     }
@@ -139,7 +145,10 @@ mod tests {
         let thaw = LIMITS.budget(at(100), Duration::from_secs(15));
         assert_eq!(LIMITS.filesystem_thaw(at(101), Some(&thaw)), Duration::from_secs(13));
         assert_eq!(LIMITS.filesystem_thaw(at(113), Some(&thaw)), Duration::from_secs(2));
-        assert_eq!(LIMITS.filesystem_thaw(at(500), None), Duration::from_secs(14));
+        // A process that hangs when nobody waits for an answer must not keep its filesystems frozen for long.
+        assert_eq!(LIMITS.filesystem_thaw(at(500), None), Duration::from_secs(2));
+        assert_eq!(LIMITS.apps_wait(at(500), None), Duration::from_secs(14));
+        assert_eq!(LIMITS.apps_wait(at(101), Some(&thaw)), Duration::from_secs(13));
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Engine {
                 if soon > now { soon } else { budget.answer.0 }
             }),
             Timer::Watchdog => now + self.limits.max_frozen,
-            Timer::AppsAnyway => now + self.limits.filesystem_thaw(now, self.thaw_under_way().as_ref()),
+            Timer::AppsAnyway => now + self.limits.apps_wait(now, self.thaw_under_way().as_ref()),
             Timer::Hold => {
                 now + std::time::Duration::from_millis(self.rehearsal.as_ref().map_or(0, |wish| wish.hold_ms))
             }

@@ -1,4 +1,4 @@
-//! Any plan and any order of events against the state machine: after each, its two invariants hold against a model of the world; and from wherever
+//! Any plan and any order of events against the state machine: after each, its invariants hold against a model of the world; and from wherever
 //! it got to, timers, answers and deaths alone bring it back to rest.
 //!
 //! The exhaustive walk (orchestrator/src/cycle/tests/closure.rs) does this for a few small plans, to their end. This one goes deep instead: large

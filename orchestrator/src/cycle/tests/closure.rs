@@ -1,4 +1,4 @@
-//! Walks the state machine until no new state appears: from each state, every input that the engine could give. After each the two invariants
+//! Walks the state machine until no new state appears: from each state, every input that the engine could give. After each the invariants
 //! are checked against a small model of the world outside, which knows only what it was told to do and what it reported.
 
 use std::collections::HashMap;

@@ -159,6 +159,21 @@ fn a_lock_that_cannot_be_had_in_time_is_refused_by_a_sentence_and_nothing_stays_
     assert!(!others(&mut session).concat().contains("FLUSH"), "{:?}", others(&mut session));
 }
 
+/// A guest whose script waits for the lock for a minute, and a server with a statement that takes so many seconds; its session, and another.
+fn with_a_statement_in_the_way(stage: Stage, seconds: u32) -> (Guest, Instance, Server, Session, Session) {
+    let script = stage.home().join("hooks.d/30-mariadb");
+    let patient = fs::read_to_string(&script).unwrap().replace("\nWAIT=5\n", "\nWAIT=60\n");
+    fs::write(&script, patient).unwrap();
+    let guest = stage.start();
+    let instance = instance_on(&guest);
+    let server = instance.start();
+    instance.has_tables();
+    let (mut slow, mut session) = (instance.session(), instance.session());
+    slow.begin(&format!("insert into d.a select 9, sleep({seconds}), 0"));
+    becomes_true("the statement runs", || session.tell("show processlist").concat().contains("sleep("));
+    (guest, instance, server, slow, session)
+}
+
 #[test]
 fn a_hook_that_is_killed_while_it_waits_for_the_lock_leaves_nobody_waiting_behind_it() {
     let Some(stage) = stage(PROGRAMS) else { return };
@@ -166,16 +181,7 @@ fn a_hook_that_is_killed_while_it_waits_for_the_lock_leaves_nobody_waiting_behin
     // Another script of the same number fails meanwhile: the backup is over, and ours is killed.
     let other = format!("[ $phase = thaw ] || {{ until [ -e {} ]; do sleep 0.05; done; exit 1; }}", enough.display());
     let stage = with_the_sample(stage, "").exec_hook("limit = \"14s\"").hook("30-other", &other);
-    let script = stage.home().join("hooks.d/30-mariadb");
-    let patient = fs::read_to_string(&script).unwrap().replace("\nWAIT=5\n", "\nWAIT=60\n");
-    fs::write(&script, patient).unwrap();
-    let guest = stage.start();
-    let instance = instance_on(&guest);
-    let _server = instance.start();
-    instance.has_tables();
-    let (mut slow, mut session) = (instance.session(), instance.session());
-    slow.begin("insert into d.a select 9, sleep(600), 0");
-    becomes_true("the statement runs", || instance.session().tell("show processlist").concat().contains("sleep(600)"));
+    let (guest, instance, _server, _slow, mut session) = with_a_statement_in_the_way(stage, 600);
 
     let began = Instant::now();
     let sent = guest.host_sends(Freeze);
@@ -192,16 +198,7 @@ fn a_hook_that_is_killed_while_it_waits_for_the_lock_leaves_nobody_waiting_behin
 fn a_lock_that_comes_after_the_process_that_wanted_it_was_killed_is_given_back_at_once() {
     let Some(stage) = stage(PROGRAMS) else { return };
     let stage = with_the_sample(stage, "").exec_hook("limit = \"14s\"");
-    let script = stage.home().join("hooks.d/30-mariadb");
-    let patient = fs::read_to_string(&script).unwrap().replace("\nWAIT=5\n", "\nWAIT=60\n");
-    fs::write(&script, patient).unwrap();
-    let guest = stage.start();
-    let instance = instance_on(&guest);
-    let _server = instance.start();
-    instance.has_tables();
-    let (mut slow, mut session) = (instance.session(), instance.session());
-    slow.begin("insert into d.a select 9, sleep(6), 0");
-    becomes_true("the statement runs", || instance.session().tell("show processlist").concat().contains("sleep(6)"));
+    let (guest, instance, _server, _slow, mut session) = with_a_statement_in_the_way(stage, 6);
     let before = others(&mut session).len();
     let sent = guest.host_sends(Freeze);
     becomes_true("the lock is waited for", || others(&mut instance.session()).concat().contains("FLUSH TABLES"));

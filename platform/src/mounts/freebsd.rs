@@ -17,7 +17,7 @@ use super::{FsId, Mount, Table, note_swap_files};
 use crate::sysctl_freebsd::{bytes, numbers};
 use crate::{OsError, Result};
 
-/// How often the table is looked at, a millisecond apart, before something in it is called hidden: most unmounts are done by then.
+/// How often the table is looked at, a millisecond apart, before something in it is called hidden: an unmount with nothing to write is done by then.
 const LOOKS: usize = 10;
 
 /// In the kernel's order, which is that of mounting.

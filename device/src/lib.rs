@@ -1,6 +1,6 @@
 //! The VSS driver's device files: the message, the ioctls, waiting for a request.
 //!
-//! Works with the driver in FreeBSD's base system (sys/dev/hyperv/utilities/hv_snapshot.c) and with the one in `kmod/`, through the same two
+//! Works with the driver in FreeBSD's base system (sys/dev/hyperv/utilities/hv_snapshot.c) and with the one in `kmod/broker/`, through the same two
 //! ioctls and poll(2). Not through kqueue: the driver in base has none, and so neither tokio nor mio can wait for it; a thread in poll(2) can.
 //! Nothing here decides what to answer.
 

@@ -36,7 +36,7 @@ pub struct Device {
 pub enum Driver {
     /// The one in FreeBSD's base system: a limit of 15 s, and a WRITE that always succeeds, whether or not it came in time.
     Base,
-    /// The one in `kmod/`.
+    /// The one in `kmod/broker/`.
     Ours,
 }
 

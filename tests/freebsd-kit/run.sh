@@ -81,11 +81,11 @@ echo
 echo "the kernel driver, through its test host"
 module=${MODULE:-}
 if [ -z "$module" ] && [ -d "${SYSDIR:-/usr/src/sys}" ] && command -v cc >/dev/null; then
-    cp -R kmod "$work/kmod" && (cd "$work/kmod" && make) > "$work/kmod.log" 2>&1 && module=$work/kmod/hv_vss_broker.ko
+    cp -R kmod "$work/kmod" && (cd "$work/kmod" && make) > "$work/kmod.log" 2>&1 && module=$work/kmod/broker/hv_vss_broker.ko
     [ -n "$module" ] || { echo "  it can't be built: $(tail -1 "$work/kmod.log")"; failed=$((failed + 1)); }
 fi
 if [ -n "$module" ]; then
-    sh kmod/live.sh "$module" "$here/kmod/live" "$here/kmod/stress" > "$work/live.log" 2>&1
+    sh kmod/broker/live.sh "$module" "$here/kmod/broker/live" "$here/kmod/broker/stress" > "$work/live.log" 2>&1
     cat "$work/live.log"
     sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/claims: \1 passed, \2 failed/p' "$work/live.log" > "$work/live.count"
     count "$work/live.count" || { echo "the driver was not tried to the end"; failed=$((failed + 1)); }

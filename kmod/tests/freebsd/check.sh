@@ -1,20 +1,22 @@
 #!/bin/sh
-# Compiles the whole module, glue included, against FreeBSD's real kernel
+# Compiles a whole module, glue included, against FreeBSD's real kernel
 # headers, which come with the ziglang package.  It makes no module: what it
 # proves and what it does not is said in ../../README.md.
 #
-#	check.sh [output directory]
+#	SOURCES="a.c ..." MANUALS="a.4" check.sh MODULE OUTPUT [PROGRAM...]
 #
+# MODULE is its directory; tests/imports in it lists what it takes from the
+# kernel.  Each PROGRAM is "NAME FILE...", with files in MODULE/tests/live.
 # The package is installed once into FREEBSD_CROSS_DIR (default:
 # ~/.cache/hv_vss/freebsd-cross) unless it is there.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-kmod=$(cd "$here/../.." && pwd)
-mkdir -p "${1:-$kmod/build/freebsd}"
-out=$(cd "${1:-$kmod/build/freebsd}" && pwd)
+module=$(cd "$1" && pwd)
+mkdir -p "$2"
+out=$(cd "$2" && pwd)
+shift 2
 cross=${FREEBSD_CROSS_DIR:-$HOME/.cache/hv_vss/freebsd-cross}
-sources="hv_vss.c vss_core.c vss_ic.c vss_nodes.c vss_sysctl.c vss_testhost.c"
 
 if ! "$cross/venv/bin/python" -c 'import ziglang' 2>/dev/null; then
 	echo "installing ziglang into $cross/venv"
@@ -43,7 +45,7 @@ for arch in x86_64 aarch64; do
 	esac
 	for version in 14.0 15.0; do
 		mkdir -p "$out/$arch-$version"
-		for source in $sources; do
+		for source in $SOURCES; do
 			# shellcheck disable=SC2086
 			"$zig" cc -target "$arch-freebsd.$version" -c -O2 \
 			    -std=gnu99 -D_KERNEL -DKLD_MODULE \
@@ -56,35 +58,40 @@ for arch in x86_64 aarch64; do
 			    -Wpointer-arith -Wcast-qual -Wundef \
 			    -Wno-pointer-sign -Wno-sign-compare \
 			    -Wno-missing-field-initializers -Werror \
-			    -I"$kmod" -I"$here/include" -I"$out/include" \
+			    -I"$module" -I"$here/include" -I"$out/include" \
 			    -o "$out/$arch-$version/${source%.c}.o" \
-			    "$kmod/$source"
+			    "$module/$source"
 		done
-		echo "ok $arch FreeBSD $version: $(echo $sources | wc -w) files"
+		echo "ok $arch FreeBSD $version: $(echo $SOURCES | wc -w) files"
 	done
 done
 
 # What the module needs of the kernel, by name: a new dependency shows here.
-nm -u "$out"/x86_64-14.0/*.o | awk '$1 == "U" && $2 !~ /^vss_/ { print $2 }' |
-    grep -vx M_HVVSS | sort -u > "$out/imports"
-grep -v '^#' "$here/imports" | diff - "$out/imports" || {
+nm --defined-only "$out"/x86_64-14.0/*.o | awk 'NF == 3 { print $3 }' |
+    sort -u > "$out/defined"
+nm -u "$out"/x86_64-14.0/*.o | awk '$1 == "U" { print $2 }' | sort -u |
+    comm -23 - "$out/defined" > "$out/imports"
+grep -v '^#' "$module/tests/imports" | diff - "$out/imports" || {
 	echo "not ok: the module's imports (right) are not those listed (left)"
 	exit 1
 }
 echo "ok imports: $(wc -l < "$out/imports") kernel symbols, as listed"
 
-# The manual's complete application is one.
-sed -n '/^#include <sys.types.h>/,/^\.Ed/p' "$kmod/hv_vss.4" |
-    grep -v '^\.' | sed 's/\\e/\\/g' > "$out/example.c"
-"$zig" cc -target x86_64-freebsd.14.0 -Wall -Wextra -Werror -c \
-    -o "$out/example.o" "$out/example.c"
-echo "ok the manual's example compiles: $(wc -l < "$out/example.c") lines"
+# A manual's complete program is one.
+for manual in $MANUALS; do
+	sed -n '/^#include <sys.types.h>/,/^\.Ed/p' "$module/$manual" |
+	    grep -v '^\.' | sed 's/\\e/\\/g' > "$out/example.c"
+	[ -s "$out/example.c" ] || continue
+	"$zig" cc -target x86_64-freebsd.14.0 -Wall -Wextra -Werror -c \
+	    -I"$out/include" -o "$out/example.o" "$out/example.c"
+	echo "ok $manual's example compiles: $(wc -l < "$out/example.c") lines"
+done
 
 # What runs on a FreeBSD machine, as programs for it.
-for program in "live live.c freebsd.c" "stress stress.c"; do
+for program in "$@"; do
 	# shellcheck disable=SC2086
-	(cd "$kmod/tests/live" && set -- $program && name=$1 && shift &&
+	(cd "$module/tests/live" && set -- $program && name=$1 && shift &&
 	    "$zig" cc -target x86_64-freebsd.14.0 -std=c11 -D_BSD_VISIBLE \
 	    -Wall -Wextra -Werror -Wno-unused-function -o "$out/$name" "$@")
+	echo "ok ${program%% *}: linked for FreeBSD; tests/live/live.sh runs it there"
 done
-echo "ok live, stress: linked for FreeBSD; tests/live/live.sh runs them there"

@@ -1,5 +1,5 @@
 //! Any bytes as a VMBus message, through the simulated host's reader; what the host itself makes is read back as it was made. (The guest's reader
-//! of the same messages is kmod's core; kmod/tests/fuzz_host.c is its target.)
+//! of the same messages is kmod/broker's core; kmod/broker/tests/fuzz_host.c is its target.)
 #![no_main]
 
 use hv_vss_sim::ic::{self, Answer, HEADER};

@@ -13,7 +13,7 @@ use hv_vss_packaging::{run, source};
 
 fn manuals() -> Vec<PathBuf> {
     let mut all: Vec<_> = fs::read_dir(source("man")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.push(source("kmod/hv_vss.4"));
+    all.push(source("kmod/broker/hv_vss.4"));
     all
 }
 

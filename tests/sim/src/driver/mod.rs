@@ -34,7 +34,7 @@ pub(crate) const FAIL: u32 = 1;
 pub enum Kind {
     /// The one in FreeBSD's base system, with all its quirks.
     Base,
-    /// kmod/'s request core, compiled from the same file as the kernel module.
+    /// kmod/broker's request core, compiled from the same file as the kernel module.
     Ours,
 }
 

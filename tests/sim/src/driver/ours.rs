@@ -1,4 +1,4 @@
-//! kmod/vss_core.c behind the nodes: this file only passes calls in and keeps what the callbacks ask for.
+//! kmod/broker/vss_core.c behind the nodes: this file only passes calls in and keeps what the callbacks ask for.
 #![allow(unsafe_code)] // Calls C and is called by it.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};

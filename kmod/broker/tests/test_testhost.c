@@ -4,11 +4,11 @@
  * Stories about the test host's node on the stand-in kernel: a program that
  * plays the host by write(2) and read(2), and what keeps others from doing so.
  */
-#include "kern/kern.h"
+#include "../../tests/kern/kern.h"
 #undef malloc
 #undef free
 #include "../hv_snapshot.h"
-#include "check.h"
+#include "../../tests/check.h"
 #include "ic.h"
 
 #define	NODE	"hv_vss_testhost"

@@ -7,7 +7,7 @@
  */
 #include "../hv_utilreg.h"
 #include "../vss_ic.h"
-#include "check.h"
+#include "../../tests/check.h"
 #include "ic.h"
 
 static uint8_t *

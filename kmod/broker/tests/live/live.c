@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../check.h"
+#include "../../../tests/check.h"
 #include "../ic.h"
 #include "live.h"
 

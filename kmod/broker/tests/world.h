@@ -13,7 +13,7 @@
 
 #include "../hv_utilreg.h"
 #include "../vss_core.h"
-#include "check.h"
+#include "../../tests/check.h"
 #include "ic.h"
 
 #define	OK	VSS_SUCCESS

@@ -3,7 +3,7 @@
  *
  * The live claims' way to the driver on the stand-in kernel.
  */
-#include "../kern/kern.h"
+#include "../../../tests/kern/kern.h"
 #include "live.h"
 
 static struct kern_file *files[32];

@@ -5,11 +5,11 @@
  * hv_vss.c, vss_nodes.c and vss_sysctl.c, with every lock, sleep and lifetime
  * rule asserted at each call.
  */
-#include "kern/kern.h"
+#include "../../tests/kern/kern.h"
 #undef malloc
 #undef free
 #include "../hv_snapshot.h"
-#include "check.h"
+#include "../../tests/check.h"
 #include "ic.h"
 
 #define	OK	VSS_SUCCESS

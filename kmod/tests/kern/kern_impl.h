@@ -1,7 +1,7 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * What the stand-in kernel's two files share.
+ * What the stand-in kernel's files share.
  */
 #ifndef _KERN_IMPL_H_
 #define	_KERN_IMPL_H_
@@ -14,6 +14,13 @@ void	may_sleep(const char *what);
 int	others_run(void);
 /* The error that kern_fail_next() put on this call, once; else 0. */
 int	failing(const char *call);
-void	kern_dev_reset(void);
+/* Each forgets what a test left, and ends the test if it may not be left. */
+void	kern_sysctl_reset(void);
+void	kern_bus_reset(void);
+void	kern_cdev_reset(void);
+void	kern_vmbus_reset(void);
+/* Is this the one bus, or its one child? */
+int	kern_is_bus(device_t dev);
+int	kern_is_child(device_t dev);
 
 #endif /* !_KERN_IMPL_H_ */

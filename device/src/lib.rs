@@ -11,6 +11,7 @@ mod node;
 mod watch;
 
 pub use budget::budget;
-pub use message::{Message, Operation, Verdict};
+pub use hv_vss_types::{Operation, Verdict};
+pub use message::Message;
 pub use node::{AnswerError, Device, DeviceError, Driver};
 pub use watch::{Event, Watcher};

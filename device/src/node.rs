@@ -10,12 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use hv_vss_platform::OsError;
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
+use hv_vss_types::Verdict;
 use nix::errno::Errno;
 use nix::libc;
 
 use crate::ioctl;
-use crate::message::{Message, Verdict};
+use crate::message::Message;
 
 /// The driver in base tells us of a request before it arms the request's timer. An answer within that instant stops a timer that is not running
 /// yet; it then fires 15 s later upon whatever request is there. No answer leaves sooner than this after its READ.
@@ -102,7 +103,7 @@ impl Device {
         let message = ioctl::read(&self.node)
             .map_err(|errno| OsError::new(format!("read a request from {}", self.path), errno))?;
         if message.is_some() {
-            self.last_read.store(Monotonic::now().as_ns(), Ordering::Relaxed);
+            self.last_read.store(clock::now().as_ns(), Ordering::Relaxed);
         }
         Ok(message)
     }
@@ -114,7 +115,7 @@ impl Device {
     pub fn answer(&self, request: &Message, verdict: Verdict) -> Result<(), AnswerError> {
         if self.driver == Driver::Base {
             let allowed = Monotonic::from_ns(self.last_read.load(Ordering::Relaxed)) + BASE_DRIVER_NEEDS;
-            thread::sleep(Monotonic::now().until(allowed));
+            thread::sleep(clock::now().until(allowed));
         }
         let answer = Message { status: verdict.status(), ..*request };
         ioctl::write(&self.node, &answer).map_err(|errno| match errno {
@@ -237,9 +238,9 @@ mod tests {
     fn with_the_driver_in_base_no_answer_leaves_within_two_milliseconds_of_its_read() {
         let mut device = Device::open(Path::new("/dev/null")).unwrap();
         device.driver = Driver::Base;
-        let read = Monotonic::now();
+        let read = clock::now();
         device.last_read.store(read.as_ns(), Ordering::Relaxed);
         let _ = device.answer(&Message { operation: 1, status: 0, msgid: 7 }, Verdict::Fail);
-        assert!(read.until(Monotonic::now()) >= BASE_DRIVER_NEEDS);
+        assert!(read.until(clock::now()) >= BASE_DRIVER_NEEDS);
     }
 }

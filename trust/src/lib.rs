@@ -14,9 +14,11 @@
 //! group's bits.
 
 mod distrust;
+mod keep;
 mod replace;
 
 pub use distrust::Distrust;
+pub use keep::{read_within, remove};
 pub use replace::replace;
 
 use std::fs::{self, Metadata};

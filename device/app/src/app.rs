@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hv_vss_device::{AnswerError, Device, DeviceError, Message, Operation, Verdict};
 use hv_vss_platform::OsError;
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -127,7 +127,7 @@ impl App {
         let device = &self.node.device;
         let timeout = match self.node.ends() {
             // One more, since what is left is cut to whole milliseconds.
-            Some(end) => PollTimeout::try_from(Monotonic::now().until(end).as_millis() + 1).unwrap_or(PollTimeout::MAX),
+            Some(end) => PollTimeout::try_from(clock::now().until(end).as_millis() + 1).unwrap_or(PollTimeout::MAX),
             None => PollTimeout::NONE,
         };
         let mut polled = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
@@ -149,7 +149,7 @@ impl Node {
     }
 
     pub(crate) fn runs_out(&self) -> bool {
-        self.rest(|rest| rest.runs_out(Monotonic::now(), self.max_hold))
+        self.rest(|rest| rest.runs_out(clock::now(), self.max_hold))
     }
 
     pub(crate) fn ends(&self) -> Option<Monotonic> {
@@ -203,7 +203,7 @@ impl Freeze {
     pub fn release(self) -> Result<(), AppError> {
         // Before the answer: the THAW may come before this call returns.
         let node = self.0.node.clone();
-        node.rest(|rest| rest.begins(Monotonic::now()));
+        node.rest(|rest| rest.begins(clock::now()));
         self.0.answer(Verdict::Success).inspect_err(|_| node.rest(|rest| *rest = Rest::AtWork))
     }
 

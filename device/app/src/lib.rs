@@ -33,6 +33,8 @@
 //! One application can have the in-base driver's node open, several (eight, by default) that of hv_vss_broker: see hv_vss(4). One more is
 //! [`DeviceError::Busy`].
 
+#![warn(missing_docs)]
+
 mod app;
 mod rest;
 #[cfg(feature = "tokio")]

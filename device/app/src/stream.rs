@@ -34,7 +34,7 @@ impl AppStream {
             if node.runs_out() {
                 return Event::Thaw(crate::LetGo::TooLong);
             }
-            let left = node.ends().map(|end| hv_vss_platform::clock::Monotonic::now().until(end));
+            let left = node.ends().map(|end| hv_vss_platform::clock::now().until(end));
             let heard = match left {
                 Some(left) => match tokio::time::timeout(left, self.heard.recv()).await {
                     Ok(heard) => heard,

@@ -54,7 +54,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Monotonic {
         match &self.0 {
-            Source::System => Monotonic::now(),
+            Source::System => super::now(),
             Source::Hand(hand) => hand.faces().now,
         }
     }

@@ -49,6 +49,8 @@
 //! while something is frozen. A panic in any method is caught and becomes [`Failure::Broken`]; a plugin built with `panic = "abort"` takes
 //! its process down instead, which fails the backup in the same way.
 
+#![warn(missing_docs)]
+
 pub mod abi;
 mod config;
 #[doc(hidden)]

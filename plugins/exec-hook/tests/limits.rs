@@ -4,7 +4,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_wire::{Call, Level};
 use serde_json::json;
 use stage::{SOON, Stage, becomes_true, done, lives, refusal};
@@ -78,7 +78,7 @@ fn a_freeze_that_is_given_up_kills_its_scripts_at_once() {
     becomes_true("all of the script's processes are up", || stage.lines("pids").len() == 5);
     let began = Instant::now();
     stage.host.ask(Call::Cancel { call_id: id });
-    let reason = refusal(stage.host.answer(id, Monotonic::now() + SOON));
+    let reason = refusal(stage.host.answer(id, clock::now() + SOON));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(reason.contains("since the freeze was given up"), "{reason}");
     all_five_are_dead(&stage);
@@ -95,7 +95,7 @@ fn when_the_orchestrator_dies_the_scripts_at_work_are_killed_and_thawed() {
     stage.host.ask(freeze);
     becomes_true("all of the script's processes are up", || stage.lines("pids").len() == 5);
     stage.host.hang_up();
-    assert!(stage.host.ended(Monotonic::now() + SOON).is_some_and(|status| status.success()));
+    assert!(stage.host.ended(clock::now() + SOON).is_some_and(|status| status.success()));
     all_five_are_dead(&stage);
     stage.the_scripts_did(&["10-hydra freeze", "ok", "10-hydra thaw", "recovered"]);
 }

@@ -4,7 +4,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_wire::{Level, Outcome};
 use stage::{SOON, Stage, done, refusal};
 
@@ -90,7 +90,7 @@ fn an_orphaned_process_pays_what_it_owes_before_it_ends() {
     stage.open();
     assert_eq!(stage.freeze(), done());
     stage.host.hang_up();
-    assert!(stage.host.ended(Monotonic::now() + SOON).is_some_and(|status| status.success()));
+    assert!(stage.host.ended(clock::now() + SOON).is_some_and(|status| status.success()));
     let expected =
         ["10-db freeze", "50-mid freeze", "90-tell.post-thaw thaw", "50-mid thaw", "10-db thaw", "recovered"];
     stage.the_scripts_did(&expected);

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
 use std::rc::Rc;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_plugin::abi;
 use hv_vss_wire::{Event, Level, Phase, Progress};
 
@@ -137,7 +137,7 @@ unsafe extern "C" fn substep(
 }
 
 unsafe extern "C" fn time_left_ms(_: *const abi::Host) -> u64 {
-    at_work(|call| u64::try_from(Monotonic::now().until(call.deadline).as_millis()).unwrap_or(u64::MAX)).unwrap_or(0)
+    at_work(|call| u64::try_from(clock::now().until(call.deadline).as_millis()).unwrap_or(u64::MAX)).unwrap_or(0)
 }
 
 unsafe extern "C" fn cancelled(_: *const abi::Host) -> i32 {
@@ -147,7 +147,7 @@ unsafe extern "C" fn cancelled(_: *const abi::Host) -> i32 {
         link.read();
         let told = call.id.is_some_and(|id| link.is_given_up(id));
         match call.patience {
-            Patience::UntilToldOrAlone => told || link.end().is_some() || Monotonic::now() >= call.deadline,
+            Patience::UntilToldOrAlone => told || link.end().is_some() || clock::now() >= call.deadline,
             Patience::UntilTold => told,
             Patience::ToTheEnd => false,
         }

@@ -3,9 +3,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use hv_vss_wire::owed::{self, Owed};
+use hv_vss_wire::owed::{MOST_BYTES, Owed};
 
 /// One plugin's record.
 #[derive(Default)]
@@ -47,22 +47,27 @@ impl Debt {
         let Some(path) = &self.path else { return };
         // If it can't be removed, the next orchestrator lets go once more, which is harmless.
         if self.is_ours() {
-            let _ = owed::forget(path);
+            let _ = hv_vss_trust::remove(path);
         }
     }
 
     fn keep(&self, change: impl FnOnce(&mut Owed, &[String])) {
         let Some(path) = &self.path else { return };
-        if let Ok(Some(mut record)) = Owed::read(path)
+        if let Some(mut record) = read(path)
             && u32::try_from(record.pid) == Ok(std::process::id())
         {
             change(&mut record, &self.settled.borrow());
-            let _ = record.write(path);
+            let _ = record.to_bytes().and_then(|bytes| hv_vss_trust::replace(path, &bytes, 0o600));
         }
     }
 
     fn is_ours(&self) -> bool {
-        let record = self.path.as_ref().and_then(|path| Owed::read(path).ok().flatten());
+        let record = self.path.as_deref().and_then(read);
         record.is_some_and(|record| u32::try_from(record.pid) == Ok(std::process::id()))
     }
+}
+
+fn read(path: &Path) -> Option<Owed> {
+    let bytes = hv_vss_trust::read_within(path, MOST_BYTES).ok().flatten()?;
+    Owed::parse(&bytes).ok()
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_wire::About;
 use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
 use serde::{Deserialize, Serialize};
@@ -158,11 +158,11 @@ pub fn in_throwaway_process(program: &Path, path: &Path, at_most: Duration) -> R
         .spawn()
         .map_err(|error| format!("can't start {}: {error}", program.display()))?;
     // Nothing comes before the report, and the report fits into the pipe or is read at the end: so waiting first is safe.
-    let until = Monotonic::now() + at_most;
+    let until = clock::now() + at_most;
     let ended = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
-            Ok(None) if Monotonic::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) if clock::now() < until => std::thread::sleep(Duration::from_millis(2)),
             Ok(None) | Err(_) => break None,
         }
     };

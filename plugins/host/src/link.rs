@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_wire::{Answer, Call, Event, FrameError, Frames, Level, Request, encode};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -211,7 +211,7 @@ impl Link {
     pub fn wait(&mut self, latest: Option<Monotonic>) {
         let timeout = latest.map_or(PollTimeout::NONE, |latest| {
             // Rounded up: to wake a little late costs nothing, to wake early costs a turn of the loop.
-            let left = Monotonic::now().until(latest) + Duration::from_micros(999);
+            let left = clock::now().until(latest) + Duration::from_micros(999);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         });
         let mut interest = PollFlags::POLLIN;

@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_void};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_platform::mounts::Mount;
 use hv_vss_plugin::abi;
 use hv_vss_wire::{About, Answer, Claim, Outcome, Role, Step};
@@ -128,7 +128,7 @@ impl Plugin {
         let this = &raw mut self.this;
         let (buffer, room) = self.reason.lend();
         let order = Order { id: Some(id), patience: Patience::UntilToldOrAlone };
-        let deadline = Monotonic::now() + UNTIMED;
+        let deadline = clock::now() + UNTIMED;
         // SAFETY: all that the pointers lead to lives through the call.
         let (code, _) = self.called(order, deadline, || unsafe { open(&raw const opening, this, buffer, room) });
         self.judged("open", code)
@@ -222,7 +222,7 @@ impl Plugin {
                 abi::BROKEN => return Err(Failure::Broken(said("claim failed and gave no reason"))),
                 code => return Err(Failure::Broken(format!("claim returned {code}, which is no claim"))),
             });
-            if Monotonic::now() >= step.deadline {
+            if clock::now() >= step.deadline {
                 return Err(Failure::Refused(format!("out of time after {} of {} mounts", claims.len(), mounts.len())));
             }
         }
@@ -235,11 +235,11 @@ impl Plugin {
         let this = std::mem::take(&mut self.this);
         let order = Order { id: Some(id), patience: Patience::ToTheEnd };
         // SAFETY: `this` is what open gave us, and it is not used again.
-        self.called(order, Monotonic::now() + UNTIMED, || unsafe { close(this) });
+        self.called(order, clock::now() + UNTIMED, || unsafe { close(this) });
     }
 
     fn raw_step(&self, step: &Step, cycle: *const c_char, mounts: &CMounts) -> abi::Step {
-        let left = Monotonic::now().until(step.deadline);
+        let left = clock::now().until(step.deadline);
         abi::Step {
             size: size_of::<abi::Step>() as u32,
             outcome: outcome(step.outcome),

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_wire::HOST_SOCKET_FD;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
@@ -55,7 +55,7 @@ impl Backstop {
     /// Set until it is dropped. Children do not inherit it.
     #[must_use]
     pub fn behind(deadline: Monotonic) -> Self {
-        let left = Monotonic::now().until(deadline).as_secs().saturating_add(AFTER_THE_DEADLINE_S);
+        let left = clock::now().until(deadline).as_secs().saturating_add(AFTER_THE_DEADLINE_S);
         alarm::set(u32::try_from(left).unwrap_or(u32::MAX));
         Self(())
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_platform::{descriptors, memory, priority, threads};
 use hv_vss_wire::{Answer, Call, Event, Level, Outcome, Request, Role, Step, WIRE_VERSION};
 
@@ -170,7 +170,7 @@ impl Service {
         if role == Role::Filesystem && step.mounts.len() != 1 {
             return Err(Failure::Broken(format!("asked to freeze {} filesystems in one call", step.mounts.len())));
         }
-        let now = Monotonic::now();
+        let now = clock::now();
         if order.id.is_some_and(|id| self.link.borrow().is_given_up(id)) {
             return Err(Failure::Refused("given up before the freeze had begun".to_owned()));
         }
@@ -221,7 +221,7 @@ impl Service {
     }
 
     fn let_go_of_what_expired(&mut self) {
-        let now = Monotonic::now();
+        let now = clock::now();
         if self.not_before.is_some_and(|then| now < then) {
             return;
         }
@@ -236,7 +236,7 @@ impl Service {
             if self.let_go(&hold, Outcome::Expired) {
                 self.holds.becomes(hold.key, State::LetGo);
             } else {
-                self.not_before = Some(Monotonic::now() + RETRY);
+                self.not_before = Some(clock::now() + RETRY);
             }
         }
         if self.not_before.is_none() {
@@ -247,7 +247,7 @@ impl Service {
 
     /// One thaw that nobody asked for. Whether it is done.
     fn let_go(&mut self, hold: &Hold, outcome: Outcome) -> bool {
-        let step = own_step(&hold.cycle, &hold.mounts, outcome, Monotonic::now() + OWN_THAW);
+        let step = own_step(&hold.cycle, &hold.mounts, outcome, clock::now() + OWN_THAW);
         let order = Order { id: None, patience: Patience::ToTheEnd };
         self.debt.lets_go_by_itself();
         match self.plugin.step(order, Deed::Thaw { role: hold.key.role }, &step, &[]) {
@@ -264,9 +264,9 @@ impl Service {
         if self.life == Life::Open {
             self.plugin.close(id);
         }
-        let latest = Monotonic::now() + FAREWELL;
+        let latest = clock::now() + FAREWELL;
         self.link.borrow_mut().send(&Event::Answer { id, answer: Answer::done() });
-        while self.link.borrow().has_unsent() && self.link.borrow().end().is_none() && Monotonic::now() < latest {
+        while self.link.borrow().has_unsent() && self.link.borrow().end().is_none() && clock::now() < latest {
             self.link.borrow_mut().wait(Some(latest));
         }
     }

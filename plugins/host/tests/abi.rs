@@ -5,7 +5,7 @@ mod stage;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_platform::mounts::Mount;
 use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_wire::{Answer, Call, Claim, Event, Level, Outcome, Phase, Progress, Role, Step};
@@ -36,7 +36,7 @@ fn goes_through_its_life(file: &Path) {
     assert_eq!(stage.host.call(claim, SOON), Ended::Answered(Answer::Done { claims, held: true }));
 
     for role in [Role::Application, Role::Filesystem] {
-        let expiry = Monotonic::now() + SOON * 6;
+        let expiry = clock::now() + SOON * 6;
         assert_eq!(stage.host.call(Call::Freeze { step: step(), role, expiry, only: None }, SOON), done(), "{role:?}");
     }
     for role in [Role::Filesystem, Role::Application] {

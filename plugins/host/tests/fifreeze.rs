@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_platform::mounts::Mount;
 use hv_vss_plugin_host::conformance::{Trial, Verdict, run};
 use hv_vss_sim::ground::Ground;
@@ -44,7 +44,7 @@ fn disk(ground: &mut Ground) -> Disk {
 impl Disk {
     fn freeze(&self) -> Call {
         let step = Step { mounts: vec![self.mount.clone()], ..step() };
-        Call::Freeze { step, role: Role::Filesystem, expiry: Monotonic::now() + Duration::from_secs(60), only: None }
+        Call::Freeze { step, role: Role::Filesystem, expiry: clock::now() + Duration::from_secs(60), only: None }
     }
 
     fn thaw(&self, outcome: Outcome) -> Call {

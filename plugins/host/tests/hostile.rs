@@ -6,7 +6,7 @@ mod stage;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_wire::{Answer, Call, Event};
 use stage::*;
@@ -67,9 +67,9 @@ fn a_plugin_that_loops_is_killed_from_outside() {
             "freeze" => stage.host.ask(app_freeze(Duration::from_secs(60))),
             _ => stage.host.ask(app_thaw()),
         };
-        assert_eq!(stage.host.answer(id, Monotonic::now() + Duration::from_millis(100)), Ended::TimedOut, "{call}");
+        assert_eq!(stage.host.answer(id, clock::now() + Duration::from_millis(100)), Ended::TimedOut, "{call}");
         stage.host.kill();
-        assert!(matches!(stage.host.answer(id, Monotonic::now() + SOON), Ended::Died(_)), "{call}");
+        assert!(matches!(stage.host.answer(id, clock::now() + SOON), Ended::Died(_)), "{call}");
     }
 }
 
@@ -78,7 +78,7 @@ fn a_plugin_that_blocks_every_signal_is_killed_all_the_same() {
     let mut stage = Stage::that_does("block-signals", "freeze");
     assert_eq!(stage.freeze(), done());
     stage.host.kill();
-    let status = stage.host.ended(Monotonic::now() + SOON).expect("it is gone");
+    let status = stage.host.ended(clock::now() + SOON).expect("it is gone");
     assert_eq!(status.signal(), Some(9));
 }
 
@@ -91,7 +91,7 @@ fn a_garbage_code_is_named_in_the_answer() {
             return;
         }
         assert_eq!(broken(ended), format!("{call} returned 12345, which is no result"));
-        assert!(stage.host.ended(Monotonic::now()).is_none(), "the host lives on after {call}");
+        assert!(stage.host.ended(clock::now()).is_none(), "the host lives on after {call}");
     });
 }
 
@@ -163,7 +163,7 @@ fn a_child_that_a_plugin_forked_does_not_keep_the_conversation_open() {
 fn a_plugin_that_closes_all_descriptors_ends_its_own_conversation() {
     in_each_call("close-descriptors", |call, stage, ended| {
         assert!(matches!(ended, Ended::Died(_)), "in {call}: {ended:?}");
-        assert!(stage.host.ended(Monotonic::now() + SOON).is_some(), "the process ends after {call}");
+        assert!(stage.host.ended(clock::now() + SOON).is_some(), "the process ends after {call}");
         if call == "freeze" {
             // What it had begun is let go before the end.
             assert_eq!(stage.calls().last().map(String::as_str), Some("thaw recovered"));
@@ -208,10 +208,10 @@ fn a_constructor_that_crashes_exits_or_hangs_is_only_a_host_that_never_said_load
         ("-DCONSTRUCTOR=_exit(7)", "its process ended by itself, with exit code 7"),
     ] {
         let mut stage = Stage::around(&plugin_with(&[constructor]), &[]);
-        assert_eq!(stage.host.event(Monotonic::now() + SOON), Err(how.into()));
+        assert_eq!(stage.host.event(clock::now() + SOON), Err(how.into()));
     }
     let mut stage = Stage::around(&plugin_with(&["-DCONSTRUCTOR=for(;;)pause()"]), &[]);
-    assert_eq!(stage.host.event(Monotonic::now() + Duration::from_millis(200)), Ok(None));
+    assert_eq!(stage.host.event(clock::now() + Duration::from_millis(200)), Ok(None));
     stage.host.kill();
 }
 

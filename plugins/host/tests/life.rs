@@ -5,7 +5,7 @@ mod stage;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_platform::mounts::Mount;
 use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_wire::{Answer, Call, Claim, Event, Level, Outcome, Phase, Progress, Role, Step, encode};
@@ -91,14 +91,14 @@ fn what_an_earlier_process_owes_reaches_the_plugin() {
 fn at_the_expiry_it_lets_go_by_itself_says_so_and_the_late_thaw_hears_it() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
-    let expiry = Monotonic::now() + Duration::from_millis(150);
+    let expiry = clock::now() + Duration::from_millis(150);
     let freeze = Call::Freeze { step: step(), role: Role::Application, expiry, only: None };
     assert_eq!(stage.host.call(freeze, SOON), done());
     let says_so = |event: &Event| *event == Event::LetGo;
     while !stage.host.said.iter().any(says_so) {
         assert!(matches!(stage.host.event(expiry + SOON), Ok(Some(_))), "it never let go: {:?}", stage.host.said);
     }
-    assert!(Monotonic::now() >= expiry, "let go too early");
+    assert!(clock::now() >= expiry, "let go too early");
     assert_eq!(stage.calls(), ["open -", "freeze ok", "thaw expired"]);
 
     assert_eq!(stage.thaw(), done_but_not_held());
@@ -124,7 +124,7 @@ fn when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_
     let freeze = |role, mounts: Vec<Mount>| Call::Freeze {
         step: Step { mounts, ..step() },
         role,
-        expiry: Monotonic::now() + Duration::from_secs(60),
+        expiry: clock::now() + Duration::from_secs(60),
         only: None,
     };
     assert_eq!(stage.host.call(freeze(Role::Application, vec![]), SOON), done());
@@ -159,12 +159,12 @@ fn a_freeze_that_failed_is_thawed_as_well_when_the_orchestrator_dies() {
 fn a_call_that_hangs_when_the_orchestrator_dies_ends_with_its_process() {
     // The plugin does not look at cancelled(), so it does not notice; and nobody is left to kill it.
     let mut stage = Stage::that_does("loop", "freeze");
-    let step = Step { deadline: Monotonic::now() + Duration::from_millis(200), ..step() };
-    let expiry = Monotonic::now() + Duration::from_secs(60);
+    let step = Step { deadline: clock::now() + Duration::from_millis(200), ..step() };
+    let expiry = clock::now() + Duration::from_secs(60);
     stage.host.ask(Call::Freeze { step, role: Role::Application, expiry, only: None });
     becomes_true("the freeze has begun", || stage.calls().len() == 2);
     stage.host.hang_up();
-    let status = stage.host.ended(Monotonic::now() + SOON).expect("it ends");
+    let status = stage.host.ended(clock::now() + SOON).expect("it ends");
     assert_eq!(status.signal(), Some(Signal::SIGALRM as i32));
 }
 
@@ -194,7 +194,7 @@ fn cancel_reaches_the_call_at_work_and_its_answer_still_comes() {
     let id = stage.host.ask(app_freeze(Duration::from_secs(60)));
     becomes_true("the freeze has begun", || stage.calls().len() == 2);
     stage.host.ask(Call::Cancel { call_id: id });
-    let answer = stage.host.answer(id, Monotonic::now() + SOON);
+    let answer = stage.host.answer(id, clock::now() + SOON);
     assert_eq!(answer, refused("given up, with time left: yes"));
     assert_eq!(stage.thaw(), done());
 }
@@ -206,7 +206,7 @@ fn a_freeze_cancelled_before_its_turn_does_not_begin() {
     let freeze = stage.host.ask(app_freeze(Duration::from_secs(60)));
     stage.host.ask(Call::Cancel { call_id: freeze });
     stage.host.ask(Call::Cancel { call_id: check });
-    let answer = stage.host.answer(freeze, Monotonic::now() + SOON);
+    let answer = stage.host.answer(freeze, clock::now() + SOON);
     assert_eq!(answer, refused("given up before the freeze had begun"));
     assert_eq!(stage.calls(), ["open -", "check ok"]);
 }
@@ -214,7 +214,7 @@ fn a_freeze_cancelled_before_its_turn_does_not_begin() {
 #[test]
 fn the_deadline_tells_a_patient_plugin_to_give_up() {
     let mut stage = Stage::that_does("wait-until-cancelled", "check");
-    let step = Step { deadline: Monotonic::now() + Duration::from_millis(50), ..step() };
+    let step = Step { deadline: clock::now() + Duration::from_millis(50), ..step() };
     assert_eq!(stage.host.call(Call::Check(step), SOON), refused("given up, with time left: no"));
 }
 
@@ -222,8 +222,8 @@ fn the_deadline_tells_a_patient_plugin_to_give_up() {
 fn a_freeze_past_its_deadline_or_expiry_does_not_begin() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
-    let late = Step { deadline: Monotonic::now(), ..step() };
-    let expiry = Monotonic::now() + SOON;
+    let late = Step { deadline: clock::now(), ..step() };
+    let expiry = clock::now() + SOON;
     let freeze = Call::Freeze { step: late, role: Role::Application, expiry, only: None };
     assert_eq!(stage.host.call(freeze, SOON), refused("out of time before the freeze had begun"));
     assert_eq!(stage.host.call(app_freeze(Duration::ZERO), SOON), refused("out of time before the freeze had begun"));
@@ -235,7 +235,7 @@ fn a_request_of_an_unknown_kind_is_answered_broken_and_the_next_one_works() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     stage.host.send_raw(&encode(&serde_json::json!({"id": 99, "call": "dance"})).unwrap());
-    let why = broken(stage.host.answer(99, Monotonic::now() + SOON));
+    let why = broken(stage.host.answer(99, clock::now() + SOON));
     assert!(why.starts_with("the plugin host does not know this request: ") && why.contains("dance"), "{why}");
     assert_eq!(stage.check(), done());
 }
@@ -256,7 +256,7 @@ fn garbage_makes_it_let_go_and_end() {
 fn a_role_it_does_not_have_is_answered_broken() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
-    let freeze = Call::Freeze { step: step(), role: Role::Filesystem, expiry: Monotonic::now() + SOON, only: None };
+    let freeze = Call::Freeze { step: step(), role: Role::Filesystem, expiry: clock::now() + SOON, only: None };
     assert!(broken(stage.host.call(freeze, SOON)).contains("no such role"));
     // It has no role in this, so whatever it would say is nobody's.
     let claim = Call::Claim { step: step(), mounts: vec![mount("/a", 1)] };
@@ -318,7 +318,7 @@ fn signals_that_reach_every_process_do_not_end_a_host_that_holds_something() {
     assert_eq!(stage.check(), done());
     assert_eq!(stage.thaw(), done());
     kill(pid, Signal::SIGKILL).unwrap();
-    let status = stage.host.ended(Monotonic::now() + SOON).expect("SIGKILL ends it");
+    let status = stage.host.ended(clock::now() + SOON).expect("SIGKILL ends it");
     assert_eq!(status.signal(), Some(9));
 }
 

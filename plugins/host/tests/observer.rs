@@ -2,7 +2,7 @@
 
 mod stage;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_wire::{Answer, Call, Event};
 use stage::*;
@@ -62,7 +62,7 @@ fn an_observer_at_work_hears_that_it_should_give_up() {
     let mut stage = that("ended", "wait-until-cancelled");
     let id = stage.host.ask(ended("{}"));
     stage.host.ask(Call::Cancel { call_id: id });
-    let answer = stage.host.answer(id, Monotonic::now() + SOON);
+    let answer = stage.host.answer(id, clock::now() + SOON);
     assert_eq!(answer, refused("given up, with time left: yes"));
 }
 

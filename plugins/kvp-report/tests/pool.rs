@@ -201,7 +201,7 @@ fn a_lock_that_somebody_keeps_is_given_up_at_the_deadline_and_when_a_freeze_come
 
     let id = stage.host.ask(ended(&next, SOON));
     stage.host.ask(Call::Cancel { call_id: id });
-    let answered = stage.host.answer(id, hv_vss_platform::clock::Monotonic::now() + SOON);
+    let answered = stage.host.answer(id, hv_vss_platform::clock::now() + SOON);
     assert!(matches!(answered, Ended::Answered(Answer::Refused { .. })), "{answered:?}");
     drop(locked);
     assert_eq!(fs::read(stage.file()).unwrap(), before);

@@ -12,8 +12,7 @@ mod plain;
 pub use frame::{FrameError, Frames, MAX_FRAME, encode};
 pub use plain::is_obeyed;
 
-use hv_vss_platform::clock::Monotonic;
-use hv_vss_platform::mounts::{FsId, Mount};
+use hv_vss_types::{FsId, Monotonic, Mount};
 use serde::{Deserialize, Serialize};
 
 /// The version of this conversation. Orchestrator and host come from one build; a host left over from another is refused.

@@ -4,17 +4,15 @@
 //! touches the file; once it is gone the plugin's host keeps the file up to date with what it has still to let go; the next orchestrator waits
 //! until that host has ended, and sees to what is left.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
-use hv_vss_platform::mounts::Mount;
+use hv_vss_types::Mount;
 use serde::{Deserialize, Serialize};
 
 /// The version of the file. One that we don't know is not acted upon.
 pub const OWED_VERSION: u32 = 1;
 /// A record longer than this is none of ours: one with a thousand scripts and mounts has less.
-const MAX_BYTES: u64 = 1 << 20;
+pub const MOST_BYTES: u64 = 1 << 20;
 
 /// One plugin's debt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,23 +36,6 @@ pub struct Owed {
 }
 
 impl Owed {
-    /// Reads a record; `None` when there is none.
-    ///
-    /// # Errors
-    /// When it can't be read, or is none.
-    pub fn read(path: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut text = Vec::new();
-        if file.take(MAX_BYTES).read_to_end(&mut text)? as u64 == MAX_BYTES {
-            return Err(io::Error::other(format!("it has {MAX_BYTES} bytes or more, and we never write so many")));
-        }
-        Self::parse(&text).map(Some)
-    }
-
     /// Reads a record from the file's bytes.
     ///
     /// # Errors
@@ -70,23 +51,12 @@ impl Owed {
         Ok(record)
     }
 
-    /// Puts the record in place, whole or not at all.
+    /// The file's bytes.
     ///
     /// # Errors
-    /// When the directory can't be written.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        hv_vss_trust::replace(path, &serde_json::to_vec(self)?, 0o600)
-    }
-}
-
-/// Removes a record; one that is not there is removed already.
-///
-/// # Errors
-/// When the directory can't be written.
-pub fn forget(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    /// When it can't be put as JSON.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec(self)?)
     }
 }
 
@@ -108,23 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_written_and_is_gone_once_forgotten() {
-        let path = std::env::temp_dir().join(format!("hv_vss-owed-{}", std::process::id()));
-        assert_eq!(Owed::read(&path).unwrap(), None);
-        record().write(&path).unwrap();
-        assert_eq!(Owed::read(&path).unwrap(), Some(record()));
-        forget(&path).unwrap();
-        forget(&path).unwrap();
-        assert_eq!(Owed::read(&path).unwrap(), None);
+    fn a_record_is_read_as_it_was_written() {
+        assert_eq!(Owed::parse(&record().to_bytes().unwrap()).unwrap(), record());
     }
 
     #[test]
     fn a_torn_record_and_one_from_the_future_are_errors() {
-        let path = std::env::temp_dir().join(format!("hv_vss-owed-torn-{}", std::process::id()));
-        fs::write(&path, b"{\"version\":1,\"cyc").unwrap();
-        assert!(Owed::read(&path).is_err());
-        Owed { version: 9, ..record() }.write(&path).unwrap();
-        assert!(Owed::read(&path).unwrap_err().to_string().contains("version 9"));
-        forget(&path).unwrap();
+        assert!(Owed::parse(b"{\"version\":1,\"cyc").is_err());
+        let future = Owed { version: 9, ..record() }.to_bytes().unwrap();
+        assert!(Owed::parse(&future).unwrap_err().to_string().contains("version 9"));
     }
 }

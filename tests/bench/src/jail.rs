@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_platform::priority;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -163,7 +163,7 @@ fn try_to_enter(orders: &str) -> Result<Never, String> {
     // The benchmark goes before all others; a tool has what it would have anywhere.
     priority::usual().map_err(|error| error.to_string())?;
     let (program, arguments) = orders.command.split_first().ok_or("there is no command")?;
-    let now = Monotonic::now().as_ns().to_ne_bytes();
+    let now = clock::now().as_ns().to_ne_bytes();
     let mut output = std::io::stdout();
     output.write_all(&now).and_then(|()| output.flush()).map_err(|error| format!("nobody listens: {error}"))?;
     // It inherits no descriptor of ours: all of them are close-on-exec.

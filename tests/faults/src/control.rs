@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use hv_vss_daemon_core::control::{Question, Reply};
+use hv_vss_core::control::{Question, Reply};
 use hv_vss_wire::{Frames, encode};
 
 /// The state that the daemon says it is in; none: nobody answers.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_stories::process;
 use hv_vss_stories::{Guest, Signal, Stage, Writer, built, line};
 
@@ -228,7 +228,7 @@ impl Bench {
     /// How far its story has come, for [`story_since`](Self::story_since).
     #[must_use]
     pub fn so_far(&self) -> (usize, Monotonic) {
-        (self.guest.daemon().log().len(), Monotonic::now())
+        (self.guest.daemon().log().len(), clock::now())
     }
 
     /// What is known of what happened since then: the daemon's log (all of it, if it was started since), the wire, and the record.

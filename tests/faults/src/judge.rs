@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Event, Signal, process};
 
@@ -147,9 +147,7 @@ fn due(cell: &Cell, facts: &Facts) -> Monotonic {
 fn disks_are_writable_in_time(bench: &Bench, cell: &Cell, facts: &Facts, misses: &mut Misses) {
     let due = due(cell, facts);
     let latest = due + stretched(WRITABLE_WITHIN);
-    comes_true(Monotonic::now().until(latest) + SOON, || {
-        bench.first_writes_after(due).iter().all(|(_, at)| at.is_some())
-    });
+    comes_true(clock::now().until(latest) + SOON, || bench.first_writes_after(due).iter().all(|(_, at)| at.is_some()));
     for (disk, at) in bench.first_writes_after(due) {
         match at {
             None => misses.push(format!("{disk} stays frozen")),
@@ -198,7 +196,7 @@ fn goes_on(bench: &mut Bench, cell: &Cell, facts: Facts) {
 /// A whole backup works, and is a true one.
 fn the_next_backup_works(bench: &mut Bench, misses: &mut Misses) {
     let ask = |bench: &Bench, operation| {
-        let sent = Monotonic::now();
+        let sent = clock::now();
         let answered = bench.guest.answer_within(bench.guest.host_sends(operation), limit() + SOON);
         Asked { operation, sent, answered }
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Record {
     #[must_use]
     pub fn within(directory: &Path) -> Self {
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        let now = Monotonic::now();
+        let now = clock::now();
         let uptime = uptime.split(' ').next().and_then(instant).unwrap_or(now);
         let ahead = now.until(uptime);
         Self { path: directory.join("record"), ahead: if ahead > 2 * RESOLUTION { ahead } else { Duration::ZERO } }

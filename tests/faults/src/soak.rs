@@ -20,7 +20,7 @@ use trouble::Trouble;
 use usage::Usage;
 
 /// How many cycles the daemon's history keeps: until it is full, memory and file grow as they should.
-const HISTORY: usize = hv_vss_daemon_core::history::KEPT;
+const HISTORY: usize = hv_vss_core::history::KEPT;
 /// A cycle's record takes no more than this in memory or in the file.
 const RECORD_BYTES: u64 = 8 << 10;
 /// What a process may differ by from one sample to another without growing: arenas, page cache of its program, a deeper stack.
@@ -134,7 +134,7 @@ fn freeze(bench: &Bench) -> Result<(), String> {
     }
     let frozen = hv_vss_stories::Monotonic::from_ns(answered.at_ns);
     std::thread::sleep(Duration::from_millis(25));
-    let now = hv_vss_stories::Monotonic::now();
+    let now = hv_vss_platform::clock::now();
     match bench.writers().find(|writer| writer.written_between(frozen, now).is_some()) {
         Some(writer) => Err(format!("{} was written to while everything was frozen", writer.disk)),
         None => Ok(()),

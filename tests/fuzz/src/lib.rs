@@ -3,7 +3,7 @@
 //! Nothing here judges. When the bytes are used up everything is small and empty, and a target ends.
 
 use arbitrary::{Result, Unstructured};
-use hv_vss_daemon_core::record::{CycleResult, Kind, Record, StepRecord, What};
+use hv_vss_core::record::{CycleResult, Kind, Record, StepRecord, What};
 use hv_vss_platform::mounts::{FsId, Mount};
 
 /// The bytes of one input.

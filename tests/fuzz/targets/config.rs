@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use hv_vss_daemon_core::config::{Config, ConfigError, PluginConfig};
-use hv_vss_daemon_core::ctl::{Paper, shown};
+use hv_vss_core::config::{Config, ConfigError, PluginConfig};
+use vssctl::{Paper, shown};
 use libfuzzer_sys::fuzz_target;
 
 const PAPER: Paper = Paper { width: 80, colour: false, unicode: true };

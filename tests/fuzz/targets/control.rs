@@ -8,8 +8,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use hv_vss_daemon_core::control::{Question, Reply, server};
-use hv_vss_daemon_core::engine::Event;
+use hv_vss_core::control::{Question, Reply};
+use hv_vss_daemon::control::server;
+use hv_vss_daemon::engine::Event;
 use hv_vss_wire::Frames;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;

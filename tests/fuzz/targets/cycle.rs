@@ -1,12 +1,12 @@
 //! Any plan and any order of events against the state machine: after each, its invariants hold against a model of the world; and from wherever
 //! it got to, timers, answers and deaths alone bring it back to rest.
 //!
-//! The exhaustive walk (orchestrator/src/cycle/tests/closure.rs) does this for a few small plans, to their end. This one goes deep instead: large
+//! The exhaustive walk (orchestrator/core/src/cycle/tests/closure.rs) does this for a few small plans, to their end. This one goes deep instead: large
 //! plans, long histories, and events that are late or were never asked for.
 #![no_main]
 
-use hv_vss_daemon_core::cycle::world::{World, possible};
-use hv_vss_daemon_core::cycle::{Action, Cycle, Holder, HolderId, HostId, Input, Kind, RequestId, Shape, StepEnd};
+use hv_vss_core::cycle::world::{World, possible};
+use hv_vss_core::cycle::{Action, Cycle, Holder, HolderId, HostId, Input, Kind, RequestId, Shape, StepEnd};
 use hv_vss_device::{Operation, Verdict};
 use hv_vss_fuzz::Bytes;
 use libfuzzer_sys::fuzz_target;

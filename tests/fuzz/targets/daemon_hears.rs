@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use hv_vss_daemon_core::child::{Heard, Hearing, Said};
+use hv_vss_daemon::child::{Heard, Hearing, Said};
 use hv_vss_fuzz::{Bytes, several, word};
 use hv_vss_wire::{About, Answer, Claim, Event, Level, Phase, Progress, WIRE_VERSION, encode};
 use libfuzzer_sys::fuzz_target;

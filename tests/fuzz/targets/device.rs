@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hv_vss_daemon_core::deadline::{Deadline, Limits};
+use hv_vss_core::deadline::{Deadline, Limits};
 use hv_vss_device::{Message, Operation, budget};
 use hv_vss_fuzz::Bytes;
 use hv_vss_platform::clock::Monotonic;

@@ -5,7 +5,7 @@
 //! The first byte chooses the cast, then each three bytes are a happening.
 #![no_main]
 
-use hv_vss_daemon_core::engine::harness::{Cast, Happening, Harness, Part, Reaction, Trouble};
+use hv_vss_daemon::engine::harness::{Cast, Happening, Harness, Part, Reaction, Trouble};
 use hv_vss_device::Driver;
 use libfuzzer_sys::fuzz_target;
 

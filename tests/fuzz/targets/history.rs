@@ -1,8 +1,8 @@
 //! Any bytes as the history file: what can't be read is skipped and said; what was read is written so that all of it is read again.
 #![no_main]
 
-use hv_vss_daemon_core::history::{History, KEPT};
-use hv_vss_daemon_core::metrics::Tally;
+use hv_vss_core::history::{History, KEPT};
+use hv_vss_core::metrics::Tally;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use hv_vss_fuzz::{Bytes, mount, several, word};
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_plugin::export::Table;
 use hv_vss_plugin::{About, Claim, Failure, Opening, Outcome as Told, Phase, Plugin, Progress, Role as InRole};
 use hv_vss_plugin_host::debt::Debt;
@@ -259,8 +259,8 @@ fn instant(bytes: &mut Bytes<'_>) -> arbitrary::Result<Monotonic> {
     Ok(match bytes.int_in_range(0..=7)? {
         0 => Monotonic::from_ns(bytes.arbitrary()?),
         1 => Monotonic::from_ns(u64::MAX),
-        2 => Monotonic::now() + Duration::from_micros(bytes.arbitrary::<u8>()?.into()),
-        _ => Monotonic::now() + Duration::from_secs(60),
+        2 => clock::now() + Duration::from_micros(bytes.arbitrary::<u8>()?.into()),
+        _ => clock::now() + Duration::from_secs(60),
     })
 }
 

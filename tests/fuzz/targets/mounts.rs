@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hv_vss_daemon_core::cycle::HostId;
-use hv_vss_daemon_core::plan::{Exemption, Judged, Judging, Plan, Verdict, freeze_order};
+use hv_vss_core::cycle::HostId;
+use hv_vss_core::plan::{Exemption, Judged, Judging, Plan, Verdict, freeze_order};
 use hv_vss_fuzz::{Bytes, mount, several, word};
 use hv_vss_platform::mounts::{FsId, Mount, Table, holder, parse_table};
 use hv_vss_wire::Claim;

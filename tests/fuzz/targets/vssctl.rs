@@ -4,8 +4,8 @@
 //! An even first byte: the rest is an answer's JSON. An odd one: it is taken apart into records.
 #![no_main]
 
-use hv_vss_daemon_core::control::Reply;
-use hv_vss_daemon_core::ctl::{Paper, shown, timeline};
+use hv_vss_core::control::Reply;
+use vssctl::{Paper, shown, timeline};
 use hv_vss_fuzz::{Bytes, record, several};
 use libfuzzer_sys::fuzz_target;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use hv_vss_daemon_core::config::{Config, PluginConfig};
+use hv_vss_core::config::{Config, PluginConfig};
 use hv_vss_packaging::config::{
     sample, sample_with_defaults_in_force, sample_with_examples_in_force, told_by_the_manual, told_by_the_sample,
 };

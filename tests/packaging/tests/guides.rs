@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Parser;
-use hv_vss_daemon_core::config::Config;
-use hv_vss_daemon_core::ctl;
+use hv_vss_core::config::Config;
 use hv_vss_packaging::{Directory, run, source};
 
 const TEXTS: [&str; 10] = [
@@ -62,7 +61,7 @@ fn every_vssctl_that_is_told_is_understood() {
     for path in TEXTS {
         for words in typed(&text(path), "vssctl") {
             let words: Vec<_> = words.into_iter().take_while(|word| *word != "#").collect();
-            let parsed = ctl::Options::try_parse_from(std::iter::once("vssctl").chain(words.iter().copied()));
+            let parsed = vssctl::Options::try_parse_from(std::iter::once("vssctl").chain(words.iter().copied()));
             assert!(parsed.is_ok(), "{path}: vssctl {}: {}", words.join(" "), parsed.unwrap_err());
             count += 1;
         }
@@ -123,7 +122,7 @@ fn the_keys_that_the_host_is_told_to_read_are_the_plugins_and_the_metrics_the_da
     for state in ["idle", "refusing", "owes", "stopped"] {
         assert!(text("man/hv_vss_kvp.5").contains(&format!(".It Li {state}\n")), "{state}");
     }
-    let metrics = text("orchestrator/src/metrics.rs");
+    let metrics = text("orchestrator/core/src/metrics.rs");
     let told = ["hv_vss_trouble", "hv_vss_backups_total", "hv_vss_frozen_seconds"];
     for name in told {
         assert!(fleet.contains(name) && metrics.contains(name), "{name}");
@@ -154,7 +153,7 @@ fn every_script_in_the_guides_is_one() {
 
 #[test]
 fn the_log_line_in_the_guide_to_restoring_is_the_daemons() {
-    let source_text = text("orchestrator/src/engine/owed.rs");
+    let source_text = text("orchestrator/daemon/src/engine/owed.rs");
     for part in [
         "this machine was started from the backup of cycle {cycle}, or was reset during or shortly after it; for plugin {plugin}: {then}",
         "its hooks are not run (run_after_restore)",

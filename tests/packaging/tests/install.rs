@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use hv_vss_daemon_core::config::Config;
+use hv_vss_core::config::Config;
 use hv_vss_packaging::{Directory, Entry, Ran, run, source, tree};
 
 const MAKES: [&str; 2] = ["make", "bmake"];

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::CommandFactory;
-use hv_vss_daemon_core::daemon::Options;
+use hv_vss_daemon::program::Options;
 use hv_vss_packaging::{run, source};
 
 fn manuals() -> Vec<PathBuf> {

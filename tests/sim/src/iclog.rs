@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use serde::{Deserialize, Serialize};
 
 use crate::ic;
@@ -83,7 +83,7 @@ impl IcLog {
     }
 
     pub(crate) fn add(&self, event: Event) {
-        let entry = Entry { at_ns: Monotonic::now().as_ns(), event };
+        let entry = Entry { at_ns: clock::now().as_ns(), event };
         if let (Some(mut file), Ok(mut line)) = (self.file.as_ref(), serde_json::to_string(&entry)) {
             line.push('\n');
             // A log that can't be written must not stop the simulated kernel; the record in memory is the one tests read.

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fuser::{Notifier, PollHandle};
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -113,7 +113,7 @@ impl Machine {
                 }
                 Effect::Send { xactid, bytes } => {
                     log.sent_to_host(xactid, &bytes);
-                    inner.answers.insert(xactid, Arrived { at: Monotonic::now(), bytes });
+                    inner.answers.insert(xactid, Arrived { at: clock::now(), bytes });
                 }
                 Effect::Note(text) => log.note(text),
                 Effect::Panic(why) => panic = Some(why),
@@ -208,7 +208,7 @@ impl Machine {
         let mut inner = self.lock();
         let xactid = inner.next_xactid;
         inner.next_xactid += 1;
-        inner.sent.insert(xactid, Monotonic::now());
+        inner.sent.insert(xactid, clock::now());
         log.sent_to_guest(xactid, bytes);
         if inner.present {
             inner.driver.host_message(xactid, bytes);
@@ -220,14 +220,14 @@ impl Machine {
 
     /// Waits for the answer to a message; with how long after the sending it came.
     pub(crate) fn host_waits(&self, xactid: u64, patience: Duration) -> Option<(Duration, Arrived)> {
-        let deadline = Monotonic::now() + patience;
+        let deadline = clock::now() + patience;
         let mut inner = self.lock();
         loop {
             if let Some(arrived) = inner.answers.get(&xactid) {
                 let sent = inner.sent.get(&xactid).copied().unwrap_or(arrived.at);
                 return Some((sent.until(arrived.at), arrived.clone()));
             }
-            let left = Monotonic::now().until(deadline);
+            let left = clock::now().until(deadline);
             if left.is_zero() {
                 return None;
             }
@@ -239,7 +239,7 @@ impl Machine {
     pub(crate) fn run_timers(&self, log: &IcLog) {
         loop {
             let mut inner = self.lock();
-            let now = Monotonic::now();
+            let now = clock::now();
             match inner.driver.next_timer() {
                 Some(due) if due <= now => {
                     inner.driver.timer(now);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 
 /// Between two writes, unless a stage says otherwise.
 pub(crate) const PACE: Duration = Duration::from_millis(2);
@@ -51,11 +51,11 @@ impl Writer {
                 if until.load(Ordering::Relaxed) {
                     return;
                 }
-                let began = Monotonic::now();
+                let began = clock::now();
                 if writeln!(file, "{line}").is_err() {
                     return;
                 }
-                let written = Written { began, done: Monotonic::now() };
+                let written = Written { began, done: clock::now() };
                 to.lock().unwrap_or_else(PoisonError::into_inner).push(written);
                 std::thread::sleep(pace);
             }
@@ -115,11 +115,11 @@ impl Writers {
     /// When one doesn't.
     #[track_caller]
     pub fn run(&self) {
-        let deadline = Monotonic::now() + Duration::from_secs(5);
+        let deadline = clock::now() + Duration::from_secs(5);
         for writer in &self.0 {
             let before = writer.count();
             while writer.count() <= before + 1 {
-                assert!(Monotonic::now() < deadline, "nothing can be written to {}: it is frozen", writer.disk);
+                assert!(clock::now() < deadline, "nothing can be written to {}: it is frozen", writer.disk);
                 std::thread::sleep(PACE);
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Event, Fault, LIMIT, Moment, Monotonic, Signal, Stage, Switches, both_drivers, line, our_driver};
+use hv_vss_stories::{Event, Fault, LIMIT, Moment, Signal, Stage, Switches, both_drivers, line, our_driver};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -70,7 +70,7 @@ both_drivers! {
         let frozen = guest.host_may(Freeze);
         guest.is_frozen();
         guest.scripts_ran(["50-app freeze"]);
-        let until = Monotonic::now();
+        let until = hv_vss_platform::clock::now();
         guest.host_may(Thaw);
         guest.stood_still_between(&frozen, until);
         guest.runs();

@@ -1,6 +1,6 @@
 //! The kernel's wall clock, from which a request's id is taken, is an hour off: in each state the host hears what it would have heard anyway,
 //! and in time. The machine's own clock is left alone: the simulated driver's is shifted. What a jump of the daemon's clocks does at every other
-//! place, the engine's own tests enumerate (orchestrator/src/engine/tests/jumps.rs).
+//! place, the engine's own tests enumerate (orchestrator/daemon/src/engine/tests/jumps.rs).
 
 use std::time::Duration;
 

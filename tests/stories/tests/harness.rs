@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Monotonic, Stage, our_driver};
+use hv_vss_stories::{Guest, Stage, our_driver};
 
 /// Whether a claim fails.
 fn is_denied(claim: impl FnOnce()) -> bool {
@@ -20,7 +20,7 @@ our_driver! {
         assert!(is_denied(|| guest.is_frozen()));
         let from = guest.host_may(Check);
         guest.writers().run();
-        assert!(is_denied(|| guest.stood_still_between(&from, Monotonic::now())));
+        assert!(is_denied(|| guest.stood_still_between(&from, hv_vss_platform::clock::now())));
     }
 
     fn what_is_frozen_does_not_run(stage: Stage) {

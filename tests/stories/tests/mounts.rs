@@ -166,7 +166,7 @@ our_driver! {
             // A moment that only the seed knows: most often between plan and answer, now and then after it.
             std::thread::sleep(Duration::from_micros(u64::from(seed >> 16) % 90_000));
             if there { goes(&mut guest, "new") } else { comes(&mut guest, "new") }
-            let changed = Monotonic::now();
+            let changed = hv_vss_platform::clock::now();
             there = !there;
             let answered = guest.answer_within(freeze, Duration::from_secs(20)).expect("the host hears an answer");
             let held = guest.host().state().expect("the machine is there").suspended;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Fault, Guest, LIMIT, Moment, Monotonic, Signal, Stage, both_drivers, ic, line};
+use hv_vss_stories::{Fault, Guest, LIMIT, Moment, Signal, Stage, both_drivers, ic, line};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -46,7 +46,7 @@ both_drivers! {
         let frozen = guest.host_may(Freeze);
         guest.is_frozen();
         assert_eq!(guest.host().state().unwrap().suspended.len(), 3);
-        let until = Monotonic::now();
+        let until = hv_vss_platform::clock::now();
         guest.host_may(Thaw);
         guest.stood_still_between(&frozen, until);
         guest.runs();

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_platform::mounts::{FsId, Mount};
 pub use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_plugin_host::conformance::hosted::Hosted;
@@ -143,7 +143,7 @@ note "$NAME $1"
     }
 
     pub fn step(&self, within: Duration) -> Step {
-        let deadline = Monotonic::now() + within;
+        let deadline = clock::now() + within;
         Step { cycle: "cycle-7".into(), outcome: self.outcome, deadline, mounts: self.mounts.clone() }
     }
 
@@ -162,7 +162,7 @@ note "$NAME $1"
     }
 
     pub fn freeze_call(&self, within: Duration) -> Call {
-        let expiry = Monotonic::now() + Duration::from_secs(600);
+        let expiry = clock::now() + Duration::from_secs(600);
         Call::Freeze { step: self.step(within), role: Role::Application, expiry, only: None }
     }
 
@@ -241,7 +241,7 @@ impl Drop for Stage {
 fn start() -> Hosted {
     let built = built();
     let mut host = Hosted::start::<&str>(&built.host, &built.plugin, &[]).unwrap();
-    match host.event(Monotonic::now() + SOON) {
+    match host.event(clock::now() + SOON) {
         Ok(Some(Event::Loaded { .. })) => host,
         other => panic!("the plugin was not loaded: {other:?}"),
     }
@@ -288,9 +288,9 @@ pub fn refusal(ended: Ended) -> String {
 /// Holds what `hold` says, or says what it was for so long.
 #[track_caller]
 pub fn becomes_true(what: &str, mut hold: impl FnMut() -> bool) {
-    let until = Monotonic::now() + SOON;
+    let until = clock::now() + SOON;
     while !hold() {
-        assert!(Monotonic::now() < until, "this did not become true: {what}");
+        assert!(clock::now() < until, "this did not become true: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_wire::{Answer, Call, Event, Frames, HOST_SOCKET_FD, Request, encode};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -95,7 +95,7 @@ impl Hosted {
     /// Makes a call and waits for its answer.
     pub fn call(&mut self, call: Call, at_most: Duration) -> Ended {
         let id = self.ask(call);
-        self.answer(id, Monotonic::now() + at_most)
+        self.answer(id, clock::now() + at_most)
     }
 
     /// Waits for the answer to the call with this id.
@@ -125,7 +125,7 @@ impl Hosted {
                 Err(error) => return Err(format!("it sent {error}")),
             }
             let Some(socket) = &self.socket else { return Err("its socket is closed".to_owned()) };
-            let left = Monotonic::now().until(until) + Duration::from_micros(999);
+            let left = clock::now().until(until) + Duration::from_micros(999);
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
                 Ok(0) => return Ok(None),
@@ -144,7 +144,7 @@ impl Hosted {
 
     /// Its socket has ended, so the process should have, too; one that closed its socket and lives on is left to be killed.
     fn how_it_ended(&mut self, until: Monotonic) -> String {
-        match self.ended(until.max(Monotonic::now() + Duration::from_millis(200))) {
+        match self.ended(until.max(clock::now() + Duration::from_millis(200))) {
             Some(status) => sentence(status),
             None => "it closed its socket and lives on".to_owned(),
         }
@@ -154,7 +154,7 @@ impl Hosted {
     pub fn ended(&mut self, until: Monotonic) -> Option<ExitStatus> {
         loop {
             match self.child.try_wait() {
-                Ok(None) if Monotonic::now() < until => std::thread::sleep(Duration::from_millis(2)),
+                Ok(None) if clock::now() < until => std::thread::sleep(Duration::from_millis(2)),
                 Ok(status) => return status,
                 Err(_) => return None,
             }

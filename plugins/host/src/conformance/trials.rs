@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_platform::mounts::Mount;
 use hv_vss_wire::{About, Answer, Call, Event, Outcome, Role, Step};
 
@@ -116,7 +116,7 @@ fn cycles(trial: &Trial, role: Role, holds_survive_exit: bool, report: &mut Repo
 fn start(trial: &Trial) -> Result<(Hosted, About), String> {
     let mut host = Hosted::start(&trial.program, &trial.file, &trial.options)
         .map_err(|error| format!("can't start {}: {error}", trial.program.display()))?;
-    match host.event(Monotonic::now() + trial.patience)? {
+    match host.event(clock::now() + trial.patience)? {
         Some(Event::Loaded { about, .. }) => Ok((host, about)),
         Some(Event::Unfit { reason }) => Err(reason),
         Some(other) => Err(format!("the plugin host began with {other:?}")),
@@ -149,7 +149,7 @@ fn held(call: &str, ended: Ended) -> Result<(), String> {
 }
 
 fn step(outcome: Outcome, within: Duration, mounts: &[Mount]) -> Step {
-    Step { cycle: "trial".to_owned(), outcome, deadline: Monotonic::now() + within, mounts: mounts.to_vec() }
+    Step { cycle: "trial".to_owned(), outcome, deadline: clock::now() + within, mounts: mounts.to_vec() }
 }
 
 fn loads(trial: &Trial) -> Result<About, String> {
@@ -159,7 +159,7 @@ fn loads(trial: &Trial) -> Result<About, String> {
 fn opens(trial: &Trial) -> Result<(), String> {
     let mut host = opened(trial)?;
     done("close", host.call(Call::Close, trial.patience))?;
-    match host.ended(Monotonic::now() + GRACE) {
+    match host.ended(clock::now() + GRACE) {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(format!("after close the process ended with {status}")),
         None => Err("after close the process goes on".to_owned()),
@@ -194,7 +194,7 @@ fn checks(trial: &Trial) -> Result<(), String> {
 fn ends_alone(trial: &Trial) -> Result<(), String> {
     let mut host = opened(trial)?;
     host.hang_up();
-    host.ended(Monotonic::now() + GRACE).map(drop).ok_or_else(|| format!("the process goes on for more than {GRACE:?}"))
+    host.ended(clock::now() + GRACE).map(drop).ok_or_else(|| format!("the process goes on for more than {GRACE:?}"))
 }
 
 fn claims(trial: &Trial) -> Result<(), String> {
@@ -255,10 +255,10 @@ fn hears_of_the_unheard_of(trial: &Trial) -> Result<(), String> {
 fn gives_up_hearing(trial: &Trial) -> Result<(), String> {
     let mut host = opened(trial)?;
     let id = host.ask(told(trial, "backup", "ok", ""));
-    let mut ended = host.answer(id, Monotonic::now() + UNDER_WAY);
+    let mut ended = host.answer(id, clock::now() + UNDER_WAY);
     if ended == Ended::TimedOut {
         host.ask(Call::Cancel { call_id: id });
-        ended = host.answer(id, Monotonic::now() + GRACE);
+        ended = host.answer(id, clock::now() + GRACE);
     }
     match ended {
         Ended::Answered(Answer::Done { .. } | Answer::Refused { .. }) => {}
@@ -283,7 +283,7 @@ fn freeze(trial: &Trial, freezing: &Freezing) -> Call {
 
 fn freeze_within(limit: Duration, expires_in: Duration, freezing: &Freezing) -> Call {
     let step = step(Outcome::Ok, limit, &freezing.mounts);
-    Call::Freeze { step, role: freezing.role, expiry: Monotonic::now() + expires_in, only: None }
+    Call::Freeze { step, role: freezing.role, expiry: clock::now() + expires_in, only: None }
 }
 
 fn thaw(trial: &Trial, freezing: &Freezing, outcome: Outcome) -> Call {
@@ -337,12 +337,12 @@ fn gives_up(trial: &Trial, freezing: &Freezing) -> Result<(), String> {
     let mut host = opened(trial)?;
     let id = host.ask(freeze(trial, freezing));
     // Time to begin, or the plugin would not even be asked; one that is done by now has nothing to give up.
-    let early = host.answer(id, Monotonic::now() + UNDER_WAY);
+    let early = host.answer(id, clock::now() + UNDER_WAY);
     if early != Ended::TimedOut {
         return aborted(trial, freezing, &mut host, early);
     }
     host.ask(Call::Cancel { call_id: id });
-    let ended = host.answer(id, Monotonic::now() + GRACE);
+    let ended = host.answer(id, clock::now() + GRACE);
     aborted(trial, freezing, &mut host, ended)
 }
 
@@ -350,14 +350,14 @@ fn runs_out_of_time(trial: &Trial, freezing: &Freezing) -> Result<(), String> {
     let mut host = opened(trial)?;
     let limit = Duration::from_millis(20);
     let id = host.ask(freeze_within(limit, trial.patience, freezing));
-    let ended = host.answer(id, Monotonic::now() + limit + GRACE);
+    let ended = host.answer(id, clock::now() + limit + GRACE);
     aborted(trial, freezing, &mut host, ended)
 }
 
 fn expires(trial: &Trial, freezing: &Freezing) -> Result<(), String> {
     let mut host = opened(trial)?;
     // The freeze itself must fit in before.
-    let expiry = Monotonic::now() + trial.patience.min(Duration::from_secs(1));
+    let expiry = clock::now() + trial.patience.min(Duration::from_secs(1));
     let step = step(Outcome::Ok, trial.patience, &freezing.mounts);
     done("freeze", host.call(Call::Freeze { step, role: freezing.role, expiry, only: None }, trial.patience))?;
     let latest = expiry + trial.patience;
@@ -382,7 +382,7 @@ fn survives_the_daemon(trial: &Trial, freezing: &Freezing) -> Result<(), String>
     let mut host = opened(trial)?;
     done("freeze", host.call(freeze(trial, freezing), trial.patience))?;
     host.hang_up();
-    if host.ended(Monotonic::now() + trial.patience).is_none() {
+    if host.ended(clock::now() + trial.patience).is_none() {
         return Err(format!("its process goes on for more than {:?}", trial.patience));
     }
     let mut next = opened(trial)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_platform::mounts::{FsId, Mount};
 use hv_vss_plugin_host::conformance::hosted::{Ended, Hosted};
 use hv_vss_wire::{About, Answer, Call, Event, Outcome, Role, Step};
@@ -130,7 +130,7 @@ impl Stage {
     /// The first message, when it is a good one.
     #[track_caller]
     pub fn loaded(&mut self) -> About {
-        match self.host.event(Monotonic::now() + SOON) {
+        match self.host.event(clock::now() + SOON) {
             Ok(Some(Event::Loaded { about, .. })) => about,
             other => panic!("expected the plugin to be loaded, got {other:?}"),
         }
@@ -139,7 +139,7 @@ impl Stage {
     /// The first message, when it is a bad one: the sentence. The host then ends by itself.
     #[track_caller]
     pub fn unfit(&mut self) -> String {
-        let reason = match self.host.event(Monotonic::now() + SOON) {
+        let reason = match self.host.event(clock::now() + SOON) {
             Ok(Some(Event::Unfit { reason })) => reason,
             other => panic!("expected the plugin to be found unfit, got {other:?}"),
         };
@@ -174,17 +174,12 @@ impl Stage {
 
     /// Whether the process ends by itself and with exit code 0.
     pub fn ends_well(&mut self) -> bool {
-        self.host.ended(Monotonic::now() + SOON).is_some_and(|status| status.success())
+        self.host.ended(clock::now() + SOON).is_some_and(|status| status.success())
     }
 }
 
 pub fn step() -> Step {
-    Step {
-        cycle: "c1".into(),
-        outcome: Outcome::Ok,
-        deadline: Monotonic::now() + SOON,
-        mounts: vec![mount("/data", 1)],
-    }
+    Step { cycle: "c1".into(), outcome: Outcome::Ok, deadline: clock::now() + SOON, mounts: vec![mount("/data", 1)] }
 }
 
 pub fn mount(on: &str, id: u8) -> Mount {
@@ -200,7 +195,7 @@ pub fn mount(on: &str, id: u8) -> Mount {
 }
 
 pub fn app_freeze(expires_in: Duration) -> Call {
-    Call::Freeze { step: step(), role: Role::Application, expiry: Monotonic::now() + expires_in, only: None }
+    Call::Freeze { step: step(), role: Role::Application, expiry: clock::now() + expires_in, only: None }
 }
 
 pub fn app_thaw() -> Call {
@@ -231,9 +226,9 @@ pub fn broken(ended: Ended) -> String {
 /// Holds what `hold` says, or says what it was for so long.
 #[track_caller]
 pub fn becomes_true(what: &str, mut hold: impl FnMut() -> bool) {
-    let until = Monotonic::now() + SOON;
+    let until = clock::now() + SOON;
     while !hold() {
-        assert!(Monotonic::now() < until, "this did not become true: {what}");
+        assert!(clock::now() < until, "this did not become true: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

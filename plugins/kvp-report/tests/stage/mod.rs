@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 pub use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_plugin_host::conformance::hosted::Hosted;
 use hv_vss_wire::{Answer, Call, Event, Outcome, Step};
@@ -171,7 +171,7 @@ pub fn start(directory: &Path) -> Hosted {
 }
 
 pub fn ended(record: &str, within: Duration) -> Call {
-    let deadline = Monotonic::now() + within;
+    let deadline = clock::now() + within;
     let step = Step { cycle: "c".into(), outcome: Outcome::Ok, deadline, mounts: vec![] };
     Call::Ended { step, record: record.to_owned() }
 }

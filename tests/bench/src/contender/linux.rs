@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 
 use super::{Contender, LINUX};
 use crate::child::Running;
@@ -28,7 +28,7 @@ impl Linux {
         vmbus.forget();
         let (process, began) = jail.start(&[PROGRAM, "-n"]);
         vmbus.wait_for_registration();
-        Self { process, vmbus, ready_after: began.until(Monotonic::now()) }
+        Self { process, vmbus, ready_after: began.until(clock::now()) }
     }
 
     pub(crate) fn pid(&self) -> i32 {

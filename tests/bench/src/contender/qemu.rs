@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 
 use super::{Contender, QEMU};
 use crate::child::Running;
@@ -50,7 +50,7 @@ impl Qemu {
         let disks = jail.disks().count();
         let mut this = Self { process, reader, disks, ready_after: Duration::ZERO };
         this.ask("guest-ping");
-        this.ready_after = began.until(Monotonic::now());
+        this.ready_after = began.until(clock::now());
         this
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use hv_vss_app::{App, Event};
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use nix::libc::c_int;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -91,7 +91,7 @@ struct Place {
 
 impl Place {
     fn say(&self, call: &str, what: &str) -> std::io::Result<()> {
-        let now = Monotonic::now().as_ns() / 10_000_000;
+        let now = clock::now().as_ns() / 10_000_000;
         let line = format!("app {call} {what} {} {}.{:02} -\n", std::process::id(), now / 100, now % 100);
         OpenOptions::new().append(true).create(true).open(self.directory.join("record"))?.write_all(line.as_bytes())
     }

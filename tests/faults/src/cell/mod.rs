@@ -5,7 +5,7 @@ mod strike;
 
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_stories::Operation::{self, Check, Freeze, Thaw};
 use hv_vss_stories::{Answered, Fault as KernelFault, Moment as Call, Sent, Signal};
 
@@ -94,7 +94,7 @@ struct Play<'a> {
 /// # Errors
 /// A sentence when the moment was not reached: then nothing was tried.
 pub fn play(bench: &mut Bench, cell: Cell) -> Result<Facts, String> {
-    let facts = Facts { asked: Vec::new(), struck: Monotonic::now(), lifted: None, stopped: Vec::new(), doomed: None };
+    let facts = Facts { asked: Vec::new(), struck: clock::now(), lifted: None, stopped: Vec::new(), doomed: None };
     let mut play = Play { bench, cell, hold: Hold::None, gates: Vec::new(), facts };
     let result = play.through();
     play.lift();
@@ -178,7 +178,7 @@ impl Play<'_> {
     }
 
     fn sends(&mut self, operation: Operation) -> Sent {
-        self.facts.asked.push(Asked { operation, sent: Monotonic::now(), answered: None });
+        self.facts.asked.push(Asked { operation, sent: clock::now(), answered: None });
         self.bench.guest.host_sends(operation)
     }
 
@@ -362,7 +362,7 @@ impl Play<'_> {
             }
             Hold::Kernel(disk, call) => {
                 self.bench.guest.goes_right(disk, call);
-                self.facts.lifted = Some(Monotonic::now());
+                self.facts.lifted = Some(clock::now());
             }
             Hold::StateDisk => self.bench.state_disk(false),
         }

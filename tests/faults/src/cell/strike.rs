@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock;
 use hv_vss_stories::Signal;
 
 use super::{Hold, Play};
@@ -52,7 +52,7 @@ impl Play<'_> {
 
     /// The fault. `order`: what brings it about is told to the actor at its gate, so there is nothing to be done here.
     pub(super) fn strike(&mut self, order: Option<&str>) -> Result<(), String> {
-        self.facts.struck = Monotonic::now();
+        self.facts.struck = clock::now();
         if order.is_some() || self.kernel_keeps_hanging() {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! What can happen: every cell of {who} x {what} x {when}, generated and not hand-picked. Pure: nothing is started or looked at here.
 //!
-//! [`moment`] makes the moments from the steps of the way a backup takes, and says at which [`Point`](hv_vss_daemon_core::cycle::Point) of the daemon's
+//! [`moment`] makes the moments from the steps of the way a backup takes, and says at which [`Point`](hv_vss_core::cycle::Point) of the daemon's
 //! own state machine each of them lies; a test fails when a point has no cell. [`sense`] says of a cell that makes no sense why it makes none:
 //! such a cell is shown with its reason and never left out in silence. [`choice`] draws the share of a seed.
 
@@ -139,7 +139,7 @@ impl std::str::FromStr for Cell {
 mod tests {
     use std::collections::HashSet;
 
-    use hv_vss_daemon_core::cycle::Point;
+    use hv_vss_core::cycle::Point;
 
     use super::*;
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use hv_vss_daemon_core::cycle::Point;
+use hv_vss_core::cycle::Point;
 
 use super::named;
 

@@ -130,7 +130,7 @@ fn kill(bench: &Bench, plugin: &str) {
 
 /// Without the host having asked for it, the disks can be written to again.
 fn is_let_go(bench: &Bench) -> Result<(), String> {
-    let now = hv_vss_stories::Monotonic::now();
+    let now = hv_vss_platform::clock::now();
     let written = comes_true(2 * SOON, || bench.first_writes_after(now).iter().all(|(_, at)| at.is_some()));
     if written { Ok(()) } else { Err("the disks stay frozen".to_owned()) }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_platform::mounts::Mount;
 use hv_vss_wire::{Answer, Call, Claim, Event, Frames, Outcome, Request, Role, Step, encode};
 
@@ -137,7 +137,7 @@ impl Host {
 
     fn ask(&mut self, call: impl FnOnce(Monotonic) -> Call) -> Result<Answer, String> {
         self.asked += 1;
-        let request = Request { id: self.asked, call: call(Monotonic::now() + PATIENCE) };
+        let request = Request { id: self.asked, call: call(clock::now() + PATIENCE) };
         let bytes = encode(&request).map_err(|error| error.to_string())?;
         self.socket.write_all(&bytes).map_err(|error| format!("the host does not listen: {error}"))?;
         loop {
@@ -151,7 +151,7 @@ impl Host {
 
     fn freeze(&mut self, disk: &Disk, expires_in: Duration) -> Result<Answer, String> {
         let mount = mount(disk)?;
-        let expiry = Monotonic::now() + expires_in;
+        let expiry = clock::now() + expires_in;
         self.ask(|deadline| Call::Freeze {
             step: step(vec![mount], deadline),
             role: Role::Filesystem,

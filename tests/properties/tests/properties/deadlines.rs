@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hv_vss_daemon_core::deadline::{Deadline, Limits};
+use hv_vss_core::deadline::{Deadline, Limits};
 use hv_vss_device::budget;
 use hv_vss_platform::clock::Monotonic;
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
-use hv_vss_daemon_core::journal::{Journal, Sink};
+use hv_vss_daemon::journal::{Journal, Sink};
 use proptest::prelude::*;
 use tracing::Level;
 

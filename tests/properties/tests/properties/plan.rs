@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use hv_vss_daemon_core::cycle::HostId;
-use hv_vss_daemon_core::plan::{Judging, Plan};
+use hv_vss_core::cycle::HostId;
+use hv_vss_core::plan::{Judging, Plan};
 use hv_vss_platform::mounts::{FsId, Mount, Table};
 use hv_vss_wire::Claim;
 use proptest::collection::vec;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hv_vss_daemon_core::config::Config;
+use hv_vss_core::config::Config;
 use hv_vss_plugin::Config as PluginConfig;
 use proptest::prelude::*;
 

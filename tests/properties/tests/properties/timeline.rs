@@ -1,10 +1,10 @@
 //! What vssctl draws of any cycle: it fits, names what went wrong, and steers nothing.
 
-use hv_vss_daemon_core::ctl::{Paper, timeline};
-use hv_vss_daemon_core::history::History;
-use hv_vss_daemon_core::record::{CycleResult, Kind, Record, StepRecord, What};
+use hv_vss_core::history::History;
+use hv_vss_core::record::{CycleResult, Kind, Record, StepRecord, What};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use vssctl::{Paper, timeline};
 
 fn what() -> impl Strategy<Value = What> {
     use What::{

@@ -21,7 +21,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use nix::errno::Errno;
 
 use super::{
@@ -144,7 +144,7 @@ impl Base {
             msgid: self.clock.now_ns(),
             xactid,
             length,
-            timer: Some(Monotonic::now() + self.limit),
+            timer: Some(clock::now() + self.limit),
             first_read: None,
             passed_on: false,
         };
@@ -164,7 +164,7 @@ impl Base {
         };
         self.sides[side].to_ack.push_back(slot);
         let request = &mut self.requests[slot];
-        request.first_read.get_or_insert_with(Monotonic::now);
+        request.first_read.get_or_insert_with(clock::now);
         message[..4].copy_from_slice(&request.opt.to_ne_bytes());
         message[8..16].copy_from_slice(&request.msgid.to_ne_bytes());
         message
@@ -204,7 +204,7 @@ impl Base {
     /// Quirk 11: what is not armed yet can't be stopped.
     fn stop_timer(&mut self, slot: Slot) {
         let request = &mut self.requests[slot];
-        let in_time = request.passed_on || request.first_read.is_some_and(|at| at.until(Monotonic::now()) >= TOO_FAST);
+        let in_time = request.passed_on || request.first_read.is_some_and(|at| at.until(clock::now()) >= TOO_FAST);
         if in_time {
             request.timer = None;
         } else {

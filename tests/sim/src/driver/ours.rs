@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
+use hv_vss_platform::clock::{self, Monotonic};
 use nix::errno::Errno;
 
 use super::{Access, Driver, Effect, MESSAGE, Node, Opener, Standing, WallClock};
@@ -200,7 +200,7 @@ extern "C" fn notify(arg: *mut c_void, opener: c_int) {
 }
 
 extern "C" fn timer_arm(arg: *mut c_void, ms: u32) {
-    kept(arg).borrow_mut().timer = Some(Monotonic::now() + Duration::from_millis(ms.into()));
+    kept(arg).borrow_mut().timer = Some(clock::now() + Duration::from_millis(ms.into()));
 }
 
 extern "C" fn timer_cancel(arg: *mut c_void) {

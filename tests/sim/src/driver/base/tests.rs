@@ -55,7 +55,7 @@ impl Machine {
 
     fn limit_passes(&mut self) {
         sleep(LIMIT);
-        self.driver.timer(Monotonic::now());
+        self.driver.timer(clock::now());
         self.settle();
     }
 

@@ -78,16 +78,16 @@ fn backup() {
     assert!(images::needs_recovery(&hot), "the copy of a busy filesystem was expected to need recovery");
 
     println!("\n== The host makes a backup");
-    let began = Monotonic::now();
+    let began = hv_vss_platform::clock::now();
     let mut timeline = Timeline::from(began);
     guest.host_may(Operation::Check);
     let frozen = guest.host_may(Operation::Freeze);
     for (disk, _) in DISKS {
         images::copy(&guest, disk, "cold");
-        timeline.add(Monotonic::now(), format!("host     has copied the image of {disk}"));
+        timeline.add(hv_vss_platform::clock::now(), format!("host     has copied the image of {disk}"));
     }
     std::thread::sleep(WHILE);
-    let until = Monotonic::now();
+    let until = hv_vss_platform::clock::now();
     guest.host_may(Operation::Thaw);
     guest.runs();
     guest.scripts_ran(["10-database.sh freeze", "20-cache freeze", "20-cache thaw", "10-database.sh thaw"]);

@@ -43,7 +43,7 @@ impl Timeline {
     /// What the scripts wrote down: "NAME PHASE begins|ends WALLCLOCK".
     pub(crate) fn add_scripts(&mut self, times: &Path) {
         let text = fs::read_to_string(times).unwrap_or_else(|error| panic!("can't read {}: {error}", times.display()));
-        let (wall, here) = (wall_clock_ns(), Monotonic::now().as_ns());
+        let (wall, here) = (wall_clock_ns(), hv_vss_platform::clock::now().as_ns());
         for line in text.lines() {
             let (what, at) = line.rsplit_once(' ').unwrap_or_else(|| panic!("a script wrote \"{line}\""));
             let at: u64 = at.parse().unwrap_or_else(|_| panic!("a script wrote \"{line}\""));

@@ -1,0 +1,358 @@
+//! The freeze cycle as a pure state machine: inputs in, actions out.
+//!
+//! ```text
+//!            CHECK                    THAW, cancel, refusal, time up
+//!   ┌──────┐ ─────▶ ┌──────────┐ ─────────────────────────────┐
+//!   │ idle │ ◀───── │ checking │                              │ (nothing is held: idle at once)
+//!   └──────┘ verdict└──────────┘                              ▼
+//!     │  ▲                                                  idle
+//!     │  │ every holder let go
+//!     │  └──────────────────────────────────────────┐
+//!     │ FREEZE   ┌──────────┐ a step fails     ┌───────────┐
+//!     └────────▶ │ freezing │ ───────────────▶ │ releasing │
+//!                └──────────┘                  └───────────┘
+//!                     │ all held                     ▲
+//!                     ▼                              │ THAW, watchdog, operator,
+//!                ┌──────────┐                        │ a lost host, stop
+//!                │  frozen  │ ───────────────────────┘
+//!                └──────────┘
+//! ```
+//!
+//! Nothing here reads a clock, touches the device or talks to a plugin: the engine does that and feeds the result back. That is what lets the
+//! tests walk *every* history instead of the ones we thought of. Three invariants hold: every request is answered exactly once, *idle* means that
+//! nothing is held, and no THAW is answered with success for a freeze that was lost.
+//!
+//! `requests` holds the host's side (the table of answers), `freezing` the way in, `releasing` the way out, `run` who holds what, `point` the
+//! names of all this.
+
+mod freezing;
+mod point;
+mod releasing;
+mod requests;
+mod run;
+#[cfg(test)]
+mod tests;
+#[cfg(any(test, fuzzing))]
+pub mod world;
+
+pub use point::Point;
+pub use run::{Hold, Holder, HolderId, HostId, Kind, Run, Shape};
+
+use hv_vss_types::{Operation, Verdict};
+use hv_vss_wire::Outcome;
+
+/// One request of the host, as the engine numbers them. Not the driver's `msgid`, which the engine keeps beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// How a step that a plugin host was asked for ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StepEnd {
+    /// Done. After a thaw: was what it held still held when the call came?
+    Done {
+        /// True unless the host had let go before by itself.
+        held: bool,
+    },
+    /// Refused or broken; the engine keeps the sentence.
+    Failed,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// The host asks. The engine has started the request's own deadline ([`Timer::Answer`] fires for the request named in [`Action::Await`]).
+    Host(RequestId, Operation),
+    /// The mounts are claimed and the applications asked: a plan, or reasons why not (the engine keeps them).
+    Surveyed(Option<Shape>),
+    /// What will be owed is written down, as far as that is possible.
+    Noted,
+    /// A freeze step ended.
+    Froze(HolderId, StepEnd),
+    /// A thaw step ended.
+    Thawed(HolderId, StepEnd),
+    /// The last flush has ended, or its slice of the time has.
+    Flushed,
+    /// The mount table was read once more, after the last filesystem or for a THAW: is it still what was planned?
+    Compared {
+        /// Nothing writable came in between.
+        same: bool,
+    },
+    /// A plugin host's process is gone; every call it had in work is void.
+    HostGone(HostId),
+    /// A plugin host that we asked to revive answers again.
+    HostReady(HostId),
+    /// A plugin host can't be started again.
+    HostLost(HostId),
+    /// A call has passed its own limit.
+    Overdue(HolderId),
+    /// A timer has fired.
+    TimeUp(Timer),
+    /// The success that this was answered with came too late: the host has heard a failure.
+    AnswerLate(RequestId, Operation),
+    /// An operator wants everything let go now (SIGUSR1, `vssctl thaw`).
+    OperatorThaw,
+    /// An operator wants a cycle without a host.
+    Rehearse,
+    /// The daemon is to end (SIGTERM, devd, the node is gone).
+    Stop,
+}
+
+/// The clocks the engine runs for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// The CHECK or FREEZE in work, or the request that waits, must be answered now.
+    Answer,
+    /// The THAW in work must be answered now.
+    ThawAnswer,
+    /// The host has left us frozen for too long.
+    Watchdog,
+    /// The filesystems' release takes so long that the applications are let go regardless.
+    AppsAnyway,
+    /// A rehearsal has held long enough.
+    Hold,
+}
+
+/// What the engine is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Answer the host.
+    Answer(RequestId, Verdict, Why),
+    /// Tell whoever asked for the rehearsal that everything is held, or why it ended without.
+    Rehearsed(Verdict, Why),
+    /// Read the mounts, ask every plugin, make a plan.
+    Survey(Purpose),
+    /// Forget the survey in work; its calls are cancelled.
+    AbandonSurvey,
+    /// Write down what will be owed.
+    Note,
+    /// Start a flush beside the applications' steps.
+    FlushBeside,
+    /// Flush once more, within a slice of the time.
+    LastFlush,
+    /// Ask a holder to come to rest.
+    Freeze(HolderId),
+    /// Ask a holder to let go.
+    Thaw(HolderId, Outcome),
+    /// Ask a holder to give up the freeze it is at; from now on it has only the time of a thaw.
+    Cancel(HolderId),
+    /// Compare the mount table with the plan.
+    Compare,
+    /// SIGKILL a plugin host.
+    Kill(HostId),
+    /// Start a plugin host anew, for it still owes thaws.
+    Revive(HostId),
+    /// From now on [`Timer::Answer`] means this request (or the rehearsal).
+    Await(Option<RequestId>),
+    /// Start a timer.
+    Arm(Timer),
+    /// Stop a timer.
+    Disarm(Timer),
+    /// Nothing is held any more, the cycle is over: keep its record.
+    Ended(Outcome, Why),
+    /// Nothing is left to do: end the daemon.
+    Exit,
+}
+
+/// What a survey is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To answer CHECK.
+    Check,
+    /// To freeze.
+    Freeze,
+    /// To freeze without a host.
+    Rehearsal,
+}
+
+/// Why an answer is what it is. The engine makes a sentence of it, with the names that only it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// Everything went as asked.
+    AsAsked,
+    /// Nothing was held.
+    NothingHeld,
+    /// The survey found reasons against it.
+    Refused,
+    /// This holder's step failed.
+    StepFailed(HolderId),
+    /// This plugin host died.
+    HostDied(HostId),
+    /// The time allowed for the answer ran out.
+    OutOfTime,
+    /// A filesystem came in between, or became writable.
+    MountsChanged,
+    /// The host asked to thaw in the middle.
+    ThawCame,
+    /// Another request is in work.
+    Busy,
+    /// What an earlier cycle held is not yet let go.
+    StillHeld,
+    /// The host did not thaw in time.
+    Expired,
+    /// A holder let go before the THAW came.
+    LetGo(HolderId),
+    /// An operator thawed.
+    Operator,
+    /// The answer to FREEZE came too late for the driver.
+    TooLate,
+    /// This process has seen no FREEZE: an earlier one may have frozen, and died.
+    NeverAsked,
+    /// The daemon is ending.
+    Stopping,
+    /// A real request ended the rehearsal.
+    Overruled,
+    /// We don't know this operation.
+    UnknownOperation(u32),
+}
+
+/// The states, with what only they need.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nothing is held, nothing is in work.
+    Idle,
+    /// A CHECK is in work.
+    Checking(RequestId),
+    /// A FREEZE is in work.
+    Freezing(Freezing),
+    /// Everything is held.
+    Frozen(Frozen),
+    /// What is held is being let go.
+    Releasing(Releasing),
+}
+
+/// A FREEZE in work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Freezing {
+    asker: Asker,
+    stage: Stage,
+    run: Run,
+}
+
+/// Everything is held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frozen {
+    asker: Asker,
+    run: Run,
+}
+
+/// What is held is being let go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Releasing {
+    run: Run,
+    outcome: Outcome,
+    why: Why,
+    /// The THAW that waits for the end of this, and whether it demands that all were held.
+    thaw: Option<PendingThaw>,
+    /// The filesystems took too long: the applications no longer wait for them.
+    apps_anyway: bool,
+}
+
+/// A THAW that is owed its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PendingThaw {
+    request: RequestId,
+    /// The first reason found why it can't be answered with success.
+    doubt: Option<Why>,
+    /// Of a THAW that cut a FREEZE short nobody expects that all were held.
+    all_were_held: bool,
+    /// It waits for filesystems alone now: no longer than its own deadline, and for no application.
+    for_filesystems: bool,
+}
+
+/// On whose behalf we freeze.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Asker {
+    Host(RequestId),
+    Rehearsal,
+}
+
+/// How far a FREEZE has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    Surveying,
+    Noting,
+    /// The applications with this number are asked.
+    Apps(u8),
+    LastFlush,
+    Filesystems,
+    Comparing,
+}
+
+/// What a THAW hears when there is nothing to thaw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Memory {
+    /// This process has seen no FREEZE.
+    Unknown,
+    /// Nothing is wrong.
+    Clean,
+    /// A freeze that was reported as good ended before its THAW. The next FREEZE forgets it; a CHECK is about what is to come, and does not.
+    Lost(Why),
+}
+
+/// The state machine. Give it inputs, perform its actions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cycle {
+    state: State,
+    memory: Memory,
+    /// The one request that waits for the end of *releasing*.
+    waiting: Option<(RequestId, Operation)>,
+    stopping: bool,
+}
+
+/// The actions an input leads to.
+type Actions = Vec<Action>;
+
+impl Default for Cycle {
+    fn default() -> Self {
+        Self { state: State::Idle, memory: Memory::Unknown, waiting: None, stopping: false }
+    }
+}
+
+impl Cycle {
+    /// The state, for those who show it.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Is something in work, or held?
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Who holds what, while there is something to hold.
+    #[must_use]
+    pub fn run(&self) -> Option<&Run> {
+        match &self.state {
+            State::Idle | State::Checking(_) => None,
+            State::Freezing(freezing) => Some(&freezing.run),
+            State::Frozen(frozen) => Some(&frozen.run),
+            State::Releasing(releasing) => Some(&releasing.run),
+        }
+    }
+
+    /// Takes one input and says what to do. An input that no longer means anything (a late answer of a host that was killed) changes nothing.
+    pub fn handle(&mut self, input: Input) -> Actions {
+        let mut actions = Actions::new();
+        match input {
+            Input::Host(request, operation) => self.asked(request, operation, &mut actions),
+            Input::Surveyed(shape) => self.surveyed(shape, &mut actions),
+            Input::Noted => self.noted(&mut actions),
+            Input::Froze(holder, end) => self.froze(holder, end, &mut actions),
+            Input::Thawed(holder, end) => self.thawed(holder, end, &mut actions),
+            Input::Flushed => self.flushed(&mut actions),
+            Input::Compared { same } => self.compared(same, &mut actions),
+            Input::HostGone(host) => self.host_gone(host, &mut actions),
+            Input::HostReady(host) => self.host_ready(host, &mut actions),
+            Input::HostLost(host) => self.host_lost(host, &mut actions),
+            Input::Overdue(holder) => self.overdue(holder, &mut actions),
+            Input::TimeUp(timer) => self.time_up(timer, &mut actions),
+            Input::AnswerLate(request, operation) => self.answer_late(request, operation, &mut actions),
+            Input::OperatorThaw => self.operator_thaw(&mut actions),
+            Input::Rehearse => self.rehearse(&mut actions),
+            Input::Stop => self.stop(&mut actions),
+        }
+        actions
+    }
+}

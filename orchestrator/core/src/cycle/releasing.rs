@@ -1,0 +1,320 @@
+//! The way out: filesystems one by one in reverse, then the applications in reverse; whoever does not answer is killed, whoever still owes a
+//! thaw is started anew and told. *Releasing* ends only when nothing is held any more.
+
+use hv_vss_types::Verdict;
+use hv_vss_wire::Outcome;
+
+use super::run::{Life, THAW_TRIES};
+use super::{
+    Action, Actions, Cycle, Frozen, Hold, HolderId, HostId, Memory, PendingThaw, Releasing, RequestId, Run, State,
+    StepEnd, Timer, Why,
+};
+
+impl Cycle {
+    /// Lets go of everything in `run`. `thaw`: the THAW that asks for it, and whether it may count on all being held.
+    pub(super) fn release(
+        &mut self,
+        run: Run,
+        outcome: Outcome,
+        why: Why,
+        thaw: Option<(RequestId, bool)>,
+        actions: &mut Actions,
+    ) {
+        if thaw.is_some() {
+            actions.push(Action::Arm(Timer::ThawAnswer));
+        }
+        let thaw = thaw.map(|(request, all_were_held)| PendingThaw {
+            request,
+            doubt: None,
+            all_were_held,
+            for_filesystems: false,
+        });
+        let mut releasing = Releasing { run, outcome, why, thaw, apps_anyway: false };
+        if releasing.run.filesystem_held() {
+            actions.push(Action::Arm(Timer::AppsAnyway));
+        }
+        releasing.let_go_of_the_unfinished(actions);
+        self.state = State::Releasing(releasing);
+        self.release_on(actions);
+    }
+
+    /// Releases what was frozen and reported as good, without the host having asked for it.
+    pub(super) fn lose(&mut self, outcome: Outcome, why: Why, actions: &mut Actions) {
+        let State::Frozen(frozen) = &mut self.state else { return };
+        if matches!(frozen.asker, super::Asker::Host(_)) {
+            self.memory = Memory::Lost(why);
+        }
+        let run = frozen.take(actions);
+        self.release(run, outcome, why, None, actions);
+    }
+
+    pub(super) fn thawed(&mut self, holder: HolderId, end: StepEnd, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        let Some(Hold::Thawing(tries)) = releasing.run.hold(holder) else { return };
+        match end {
+            StepEnd::Done { held } => {
+                releasing.run.set(holder, Hold::Released);
+                if !held {
+                    releasing.doubt(Why::LetGo(holder));
+                }
+            }
+            // A filesystem whose plugin can't thaw it is freed by the end of its process, or told once more by the next one.
+            // An application that refuses to thaw has had its say: the failure is recorded, the others go on.
+            StepEnd::Failed if releasing.run.each().any(|(id, is, _)| id == holder && is.is_filesystem()) => {
+                releasing.run.set(holder, Hold::Owed(tries + 1));
+                releasing.kill_host_of(holder, actions);
+            }
+            StepEnd::Failed => releasing.run.set(holder, Hold::Released),
+        }
+        self.release_on(actions);
+    }
+
+    pub(super) fn overdue(&mut self, holder: HolderId, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        if matches!(releasing.run.hold(holder), Some(Hold::Freezing | Hold::Thawing(_))) {
+            releasing.kill_host_of(holder, actions);
+        }
+    }
+
+    pub(super) fn host_gone(&mut self, host: HostId, actions: &mut Actions) {
+        match &mut self.state {
+            State::Freezing(freezing) if freezing.run.involves(host) => {
+                freezing.run.bury(host);
+                self.fail_freeze(Why::HostDied(host), None, actions);
+            }
+            State::Frozen(frozen) if frozen.run.involves(host) => {
+                frozen.run.bury(host);
+                self.lose(Outcome::Aborted, Why::HostDied(host), actions);
+            }
+            State::Releasing(releasing) if releasing.run.involves(host) => {
+                // It died while it was being started anew: the engine tries once more, or says that it is lost.
+                if releasing.run.life(host) == Life::Reviving {
+                    return;
+                }
+                // What it held went with it, and nobody can say any more whether that was before the THAW came.
+                if releasing.run.held_by_the_life_of(host) {
+                    releasing.doubt(Why::HostDied(host));
+                }
+                releasing.run.bury(host);
+                self.release_on(actions);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn host_ready(&mut self, host: HostId, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        if releasing.run.life(host) == Life::Reviving {
+            releasing.run.set_life(host, Life::Alive);
+            self.release_on(actions);
+        }
+    }
+
+    /// A host can't be started again. Its applications' thaws are given up; a suspension that outlives its process never is.
+    pub(super) fn host_lost(&mut self, host: HostId, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        if releasing.run.life(host) == Life::Reviving {
+            releasing.run.set_life(host, Life::Dead);
+            releasing.run.give_up_apps_of(host);
+            self.release_on(actions);
+        }
+    }
+
+    pub(super) fn apps_anyway(&mut self, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        releasing.apps_anyway = true;
+        self.release_on(actions);
+    }
+
+    /// The THAW is answered, unless a filesystem is still held: that is no failure as long as the host waits. A UFS stays frozen until its resume has
+    /// looked at every cached vnode, and that takes as long as there are many (docs/freebsd-runs.md).
+    pub(super) fn thaw_answer_is_due(&mut self, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        match &mut releasing.thaw {
+            Some(thaw) if releasing.run.filesystem_held() && !thaw.for_filesystems => {
+                thaw.for_filesystems = true;
+                actions.push(Action::Arm(Timer::ThawAnswer));
+            }
+            _ => self.answer_thaw(actions),
+        }
+    }
+
+    /// The THAW is answered with what is known by now.
+    pub(super) fn answer_thaw(&mut self, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        let Some(thaw) = releasing.thaw.take() else { return };
+        actions.push(Action::Disarm(Timer::ThawAnswer));
+        let failure = if releasing.run.filesystem_held() {
+            Some(Why::StillHeld)
+        } else {
+            thaw.doubt.filter(|_| thaw.all_were_held)
+        };
+        let (verdict, why) = match failure {
+            Some(why) => {
+                self.memory = Memory::Lost(why);
+                (Verdict::Fail, why)
+            }
+            None => (Verdict::Success, Why::AsAsked),
+        };
+        actions.push(Action::Answer(thaw.request, verdict, why));
+    }
+
+    /// Takes every step of the release that can be taken now; ends it when nothing is held.
+    pub(super) fn release_on(&mut self, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        releasing.thaw_filesystems(actions);
+        if releasing.apps_anyway || !releasing.run.filesystem_held() {
+            releasing.thaw_apps(actions);
+        }
+        releasing.revive_the_owing(actions);
+        let waited_for = releasing.thaw.as_ref().is_some_and(|thaw| thaw.for_filesystems);
+        let (anything, filesystem) = (releasing.run.anything_held(), releasing.run.filesystem_held());
+        if !anything || (waited_for && !filesystem) {
+            self.answer_thaw(actions);
+        }
+        if anything {
+            return;
+        }
+        let State::Releasing(releasing) = std::mem::replace(&mut self.state, State::Idle) else { return };
+        actions.push(Action::Disarm(Timer::AppsAnyway));
+        actions.push(Action::Ended(releasing.outcome, releasing.why));
+        self.rest(actions);
+    }
+}
+
+impl Frozen {
+    /// The run, with the timers of the hold stopped.
+    pub(super) fn take(&mut self, actions: &mut Actions) -> Run {
+        actions.push(Action::Disarm(Timer::Watchdog));
+        if self.asker == super::Asker::Rehearsal {
+            actions.push(Action::Disarm(Timer::Hold));
+        }
+        std::mem::replace(&mut self.run, Run::empty())
+    }
+}
+
+impl Releasing {
+    /// Whoever was never asked owes nothing; whoever is still at its freeze is asked to give up.
+    fn let_go_of_the_unfinished(&mut self, actions: &mut Actions) {
+        let all: Vec<_> = self.run.each().collect();
+        for (id, _, hold) in all {
+            match hold {
+                Hold::Untouched => self.run.set(id, Hold::Released),
+                Hold::Freezing if self.why == Why::OutOfTime => self.kill_host_of(id, actions),
+                Hold::Freezing => actions.push(Action::Cancel(id)),
+                Hold::Held | Hold::Owed(_) | Hold::Thawing(_) | Hold::Released => {}
+            }
+        }
+    }
+
+    /// The next filesystem in reverse order, one after the other. One whose process is stuck in its death, or being started anew, does not hold up
+    /// those below it; when it is back it goes at once, even beside one of them, which may be waiting for just this one.
+    fn thaw_filesystems(&mut self, actions: &mut Actions) {
+        let filesystems: Vec<_> = self.run.each().rev().filter(|(_, holder, _)| holder.is_filesystem()).collect();
+        for (id, holder, hold) in filesystems {
+            match (hold, self.run.life(holder.host)) {
+                (Hold::Released | Hold::Untouched, _) | (_, Life::Dying | Life::Dead | Life::Reviving) => {}
+                (Hold::Held, Life::Alive) => return self.thaw(id, 0, actions),
+                (Hold::Owed(tries), Life::Alive) => return self.thaw(id, tries, actions),
+                (Hold::Freezing | Hold::Thawing(_), Life::Alive) => return,
+            }
+        }
+    }
+
+    /// The applications with the highest number that still hold, all at once; lower numbers when those are done.
+    fn thaw_apps(&mut self, actions: &mut Actions) {
+        for number in self.run.app_numbers().into_iter().rev() {
+            let mut busy = false;
+            for id in self.run.apps_with(number) {
+                let Some((hold, host)) = self.run.hold(id).zip(self.run.host_of(id)) else { continue };
+                match (hold, self.run.life(host)) {
+                    (Hold::Released | Hold::Untouched, _) => continue,
+                    (Hold::Owed(tries), _) if tries >= THAW_TRIES => {
+                        self.run.set(id, Hold::Released);
+                        continue;
+                    }
+                    (Hold::Held, Life::Alive) => self.thaw(id, 0, actions),
+                    (Hold::Owed(tries), Life::Alive) => self.thaw(id, tries, actions),
+                    _ => {}
+                }
+                busy = true;
+            }
+            if busy {
+                return;
+            }
+        }
+    }
+
+    fn thaw(&mut self, id: HolderId, tries: u8, actions: &mut Actions) {
+        // A suspension that outlives its process is tried for as long as it takes: the count only has to stay finite.
+        self.run.set(id, Hold::Thawing(tries.min(THAW_TRIES)));
+        actions.push(Action::Thaw(id, self.outcome));
+    }
+
+    /// Dead hosts that still owe a thaw are started anew, but no program is started while a filesystem that they may need is suspended:
+    /// one that only a new process can release comes first, applications wait until none is left.
+    fn revive_the_owing(&mut self, actions: &mut Actions) {
+        let filesystem_held = self.run.filesystem_held();
+        let owing: Vec<_> = self.run.each().filter(|(_, _, hold)| matches!(hold, Hold::Owed(_))).collect();
+        for (_, holder, _) in owing {
+            let may_start = holder.survives_exit() || !filesystem_held;
+            if may_start && self.run.life(holder.host) == Life::Dead {
+                self.run.set_life(holder.host, Life::Reviving);
+                actions.push(Action::Revive(holder.host));
+            }
+        }
+    }
+
+    fn kill_host_of(&mut self, id: HolderId, actions: &mut Actions) {
+        let Some(host) = self.run.host_of(id) else { return };
+        if self.run.life(host) == Life::Alive {
+            self.run.set_life(host, Life::Dying);
+            actions.push(Action::Kill(host));
+        }
+    }
+
+    /// Something had let go before the THAW came: the backup is not what the host believes.
+    fn doubt(&mut self, why: Why) {
+        if let Some(thaw) = self.thaw.as_mut().filter(|thaw| thaw.all_were_held) {
+            thaw.doubt.get_or_insert(why);
+            self.outcome = Outcome::Expired;
+            self.why = why;
+        }
+    }
+}
+
+impl Run {
+    /// Does this process hold a filesystem that its death lets go, or an application that has not been told to go on?
+    fn held_by_the_life_of(&self, host: HostId) -> bool {
+        self.each().filter(|(_, holder, _)| holder.host == host).any(|(_, holder, hold)| match holder.is_filesystem() {
+            true => !holder.survives_exit() && !matches!(hold, Hold::Untouched | Hold::Released),
+            false => hold == Hold::Held,
+        })
+    }
+
+    /// A plugin host's process is gone. The kernel has released its filesystems, unless they are of the kind that outlives it; its applications
+    /// were never told to go on.
+    fn bury(&mut self, host: HostId) {
+        self.set_life(host, Life::Dead);
+        let its_own: Vec<_> = self.each().filter(|(_, holder, _)| holder.host == host).collect();
+        for (id, holder, hold) in its_own {
+            let gone_with_it = holder.is_filesystem() && !holder.survives_exit();
+            let after = match hold {
+                Hold::Untouched | Hold::Released => hold,
+                _ if gone_with_it => Hold::Released,
+                Hold::Freezing | Hold::Held => Hold::Owed(0),
+                Hold::Thawing(tries) => Hold::Owed(tries.saturating_add(1).min(THAW_TRIES)),
+                Hold::Owed(tries) => Hold::Owed(tries),
+            };
+            self.set(id, after);
+        }
+    }
+
+    fn give_up_apps_of(&mut self, host: HostId) {
+        let apps: Vec<_> =
+            self.each().filter(|(_, holder, _)| holder.host == host && !holder.is_filesystem()).collect();
+        for (id, ..) in apps {
+            self.set(id, Hold::Released);
+        }
+    }
+}

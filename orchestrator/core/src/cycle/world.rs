@@ -1,0 +1,329 @@
+//! The world around the state machine, as its tests and its fuzzer play it: a small model that knows only what it was told to do and what it
+//! reported, and holds the machine to its invariants: each request has one answer, *idle* holds nothing, and no THAW is answered with success for a
+//! freeze that was lost. Not in the daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, Asker, Cycle, HolderId, HostId, Input, Purpose, RequestId, Shape, State, StepEnd, Timer};
+use hv_vss_types::{Operation, Verdict};
+
+/// The world as the engine sees it: who was asked what, who is alive, which timers run, which requests are open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct World {
+    /// Requests that are owed an answer.
+    pub open: BTreeMap<RequestId, Operation>,
+    promise: Promise,
+    timers: BTreeSet<Timer>,
+    surveying: bool,
+    noting: bool,
+    flushing: bool,
+    comparing: bool,
+    /// Asked to freeze, or to thaw, and not answered.
+    freezing: BTreeSet<HolderId>,
+    thawing: BTreeSet<HolderId>,
+    /// Its freeze was called and nothing has let it go since.
+    held: BTreeSet<HolderId>,
+    /// Applications: a freeze was called, no thaw has been answered, and nobody gave up on it.
+    owed: BTreeSet<HolderId>,
+    dead: BTreeSet<HostId>,
+    dying: BTreeSet<HostId>,
+    reviving: BTreeSet<HostId>,
+    /// The daemon was told to end.
+    pub exited: bool,
+}
+
+/// What the host believes of its latest FREEZE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+enum Promise {
+    /// It was not told that all is held.
+    #[default]
+    None,
+    /// It was, and all is, or was when its THAW came.
+    Kept,
+    /// It was, and something was let go before its THAW came, or may have been.
+    Broken,
+}
+
+/// Every input that the engine could give now. `new`: the number of a request that has not been; `frozen`: of the FREEZE that was answered with
+/// success.
+#[must_use]
+pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) -> Vec<Input> {
+    if world.exited {
+        return Vec::new();
+    }
+    let mut inputs = vec![Input::OperatorThaw, Input::Stop];
+    inputs.extend(
+        [Operation::Check, Operation::Freeze, Operation::Thaw, Operation::Unknown(9)].map(|op| Input::Host(new, op)),
+    );
+    inputs.push(Input::Rehearse);
+    if world.surveying {
+        inputs.push(Input::Surveyed(None));
+        // The engine never plans with a host that is not there.
+        if world.dead.is_empty() {
+            inputs.push(Input::Surveyed(Some(plan.clone())));
+        }
+    }
+    if world.noting {
+        inputs.push(Input::Noted);
+    }
+    if world.flushing {
+        inputs.push(Input::Flushed);
+    }
+    // While frozen the engine compares by itself, for a THAW.
+    inputs.push(Input::Compared { same: false });
+    if world.comparing {
+        inputs.push(Input::Compared { same: true });
+    }
+    for holder in &world.freezing {
+        inputs.extend([
+            Input::Froze(*holder, StepEnd::Done { held: true }),
+            Input::Froze(*holder, StepEnd::Failed),
+            Input::Overdue(*holder),
+        ]);
+    }
+    for holder in &world.thawing {
+        let ends = [StepEnd::Done { held: true }, StepEnd::Done { held: false }, StepEnd::Failed];
+        inputs.extend(ends.map(|end| Input::Thawed(*holder, end)));
+        inputs.push(Input::Overdue(*holder));
+    }
+    inputs.extend(world.timers.iter().map(|timer| Input::TimeUp(*timer)));
+    for host in plan.0.iter().map(|holder| holder.host).collect::<BTreeSet<_>>() {
+        if world.reviving.contains(&host) {
+            inputs.extend([Input::HostReady(host), Input::HostGone(host)]);
+            if !plan.0.iter().any(|holder| holder.host == host && holder.survives_exit()) {
+                inputs.push(Input::HostLost(host));
+            }
+        } else if !world.dead.contains(&host) {
+            inputs.push(Input::HostGone(host));
+        }
+    }
+    inputs.push(Input::AnswerLate(frozen, Operation::Freeze));
+    inputs.push(Input::AnswerLate(frozen, Operation::Thaw));
+    inputs
+}
+
+impl World {
+    /// Something happens, and the machine will hear of it.
+    ///
+    /// # Panics
+    /// When it can't happen now.
+    pub fn notice(&mut self, input: &Input, plan: &Shape) {
+        match input {
+            Input::Host(request, operation) => assert!(self.open.insert(*request, *operation).is_none()),
+            Input::Surveyed(_) => self.surveying = false,
+            Input::Noted => self.noting = false,
+            Input::Flushed => self.flushing = false,
+            Input::Compared { same } => {
+                self.comparing = false;
+                // What is mounted after the THAW has come is nobody's business any more.
+                if !same && !self.is_to_thaw() {
+                    self.breaks_its_promise();
+                }
+            }
+            Input::Froze(holder, _) => assert!(self.freezing.remove(holder)),
+            Input::Thawed(holder, end) => {
+                assert!(self.thawing.remove(holder));
+                if *end == (StepEnd::Done { held: false }) {
+                    self.breaks_its_promise();
+                }
+                let is_app = !plan.0[holder.0].is_filesystem();
+                if is_app || matches!(end, StepEnd::Done { .. }) {
+                    self.held.remove(holder);
+                    self.owed.remove(holder);
+                }
+            }
+            // It was being started anew, and is still to be.
+            Input::HostGone(host) if self.reviving.contains(host) => {}
+            Input::HostGone(host) => {
+                if self.held_by_its_life(*host, plan) {
+                    self.breaks_its_promise();
+                }
+                self.dying.remove(host);
+                self.dead.insert(*host);
+                for (at, holder) in plan.0.iter().enumerate().filter(|(_, holder)| holder.host == *host) {
+                    self.freezing.remove(&HolderId(at));
+                    self.thawing.remove(&HolderId(at));
+                    if !holder.survives_exit() {
+                        self.held.remove(&HolderId(at));
+                    }
+                }
+            }
+            Input::HostReady(host) => {
+                self.reviving.remove(host);
+                self.dead.remove(host);
+            }
+            Input::HostLost(host) => {
+                self.reviving.remove(host);
+                self.owed.retain(|id| plan.0[id.0].host != *host);
+            }
+            Input::TimeUp(timer) => assert!(self.timers.remove(timer)),
+            // The host has heard a failure.
+            Input::AnswerLate(_, Operation::Freeze) if self.promise == Promise::Kept && !self.is_to_thaw() => {
+                self.promise = Promise::None;
+            }
+            Input::Overdue(_) | Input::AnswerLate(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop => {}
+        }
+    }
+
+    /// Does this process hold something that its death lets go, or whose state nobody knows then?
+    fn held_by_its_life(&self, host: HostId, plan: &Shape) -> bool {
+        plan.0.iter().enumerate().filter(|(_, holder)| holder.host == host).any(|(at, holder)| {
+            let id = HolderId(at);
+            match holder.is_filesystem() {
+                true => self.held.contains(&id) && !holder.survives_exit(),
+                false => self.owed.contains(&id) && !self.thawing.contains(&id),
+            }
+        })
+    }
+
+    /// A THAW waits for its answer.
+    fn is_to_thaw(&self) -> bool {
+        self.open.values().any(|operation| *operation == Operation::Thaw)
+    }
+
+    fn breaks_its_promise(&mut self) {
+        if self.promise == Promise::Kept {
+            self.promise = Promise::Broken;
+        }
+    }
+
+    fn answers(&mut self, operation: Operation, verdict: Verdict) {
+        self.promise = match (operation, verdict, self.promise) {
+            (Operation::Freeze, Verdict::Success, _) => Promise::Kept,
+            (Operation::Thaw, Verdict::Success, promise) => {
+                assert_ne!(promise, Promise::Broken, "a backup that was lost is reported as good");
+                Promise::None
+            }
+            // A backup that has failed stays failed; one THAW too many is not its own.
+            (Operation::Thaw, Verdict::Fail, Promise::Kept) if !self.is_to_thaw() => Promise::Broken,
+            (_, _, promise) => promise,
+        };
+    }
+
+    /// What the machine wants is done.
+    ///
+    /// # Panics
+    /// When it may not want that.
+    pub fn perform(&mut self, action: &Action, plan: &Shape) {
+        match action {
+            Action::Answer(request, verdict, _) => match self.open.remove(request) {
+                Some(operation) => self.answers(operation, *verdict),
+                None => panic!("{request:?} was answered twice"),
+            },
+            Action::Survey(purpose) => {
+                assert!(!std::mem::replace(&mut self.surveying, true), "two surveys at once");
+                if *purpose == Purpose::Freeze {
+                    self.promise = Promise::None;
+                }
+            }
+            Action::AbandonSurvey => self.surveying = false,
+            Action::Note => self.noting = true,
+            Action::LastFlush => self.flushing = true,
+            Action::Compare => self.comparing = true,
+            Action::Freeze(holder) => {
+                let host = plan.0[holder.0].host;
+                assert!(!self.dead.contains(&host) && !self.dying.contains(&host), "a dead host was asked to freeze");
+                if plan.0[holder.0].is_filesystem() {
+                    assert!(self.freezing.is_empty(), "a filesystem's freeze is a step of its own");
+                } else {
+                    self.owed.insert(*holder);
+                }
+                self.freezing.insert(*holder);
+                self.held.insert(*holder);
+            }
+            Action::Thaw(holder, _) => {
+                if !self.is_to_thaw() {
+                    self.breaks_its_promise();
+                }
+                let host = plan.0[holder.0].host;
+                assert!(!self.dead.contains(&host) && !self.dying.contains(&host), "a dead host was asked to thaw");
+                assert!(!self.freezing.contains(holder), "thaw during its own freeze");
+                assert!(self.thawing.insert(*holder), "thaw during a thaw");
+                if plan.0[holder.0].is_filesystem() {
+                    // The one below may be at work already, if this one's process had to be started anew for it: it may even wait for this one.
+                    let above = self.thawing.range(HolderId(holder.0 + 1)..);
+                    let busy = above.filter(|id| !self.dying.contains(&plan.0[id.0].host)).count();
+                    assert_eq!(busy, 0, "filesystems are released in reverse, one after the other");
+                }
+            }
+            Action::Kill(host) => assert!(self.dying.insert(*host), "killed twice"),
+            Action::Revive(host) => {
+                assert!(self.dead.contains(host) && self.reviving.insert(*host), "revived while alive");
+                let suspended = self.held.iter().any(|id| plan.0[id.0].is_filesystem());
+                assert!(
+                    !suspended || plan.0.iter().any(|holder| holder.host == *host && holder.survives_exit()),
+                    "no exec while frozen"
+                );
+            }
+            Action::Arm(timer) => drop(self.timers.insert(*timer)),
+            Action::Disarm(timer) => drop(self.timers.remove(timer)),
+            Action::Exit => self.exited = true,
+            Action::Cancel(holder) => assert!(self.freezing.contains(holder)),
+            Action::Ended(..) => {
+                // An application whose process died in each of its thaws is given up; the record says so.
+                self.owed.clear();
+                // The engine starts what died anew, now that nothing is suspended.
+                self.dead.clear();
+                self.dying.clear();
+            }
+            Action::Await(_) | Action::Rehearsed(..) | Action::FlushBeside => {}
+        }
+    }
+
+    /// It was killed, and has not died yet.
+    #[must_use]
+    pub fn is_dying(&self, host: HostId) -> bool {
+        self.dying.contains(&host)
+    }
+
+    /// The engine passes on no note, flush or comparison of a cycle that is over, and starts dead hosts anew while nothing is suspended.
+    pub fn forget_what_the_engine_drops(&mut self, cycle: &Cycle) {
+        if !matches!(cycle.state(), State::Freezing(_)) {
+            (self.noting, self.flushing, self.comparing) = (false, false, false);
+        }
+        if cycle.is_idle() {
+            self.dead.clear();
+            self.dying.clear();
+            self.reviving.clear();
+        }
+    }
+
+    /// The invariants, and what follows from them. The one on lost backups is looked at with each answer.
+    ///
+    /// # Panics
+    /// When one does not hold.
+    #[track_caller]
+    pub fn check_invariants(&self, cycle: &Cycle) {
+        if cycle.is_idle() {
+            assert!(self.held.is_empty(), "idle, and yet held: {:?}", self.held);
+            assert!(self.thawing.is_empty() && self.freezing.is_empty(), "idle, and yet calls in work");
+            assert!(self.timers.is_empty(), "idle, and yet timers run: {:?}", self.timers);
+            assert!(self.open.is_empty(), "idle, and yet requests wait: {:?}", self.open);
+        }
+        if self.exited {
+            assert!(cycle.is_idle(), "left while something was held");
+        }
+        let known = cycle.open_requests();
+        assert_eq!(known, self.open, "the machine and the world disagree on who waits for an answer");
+        if !matches!(cycle.state(), State::Idle | State::Checking(_)) && !self.open.is_empty() {
+            let answered_by_a_timer = self.timers.contains(&Timer::Answer) || self.timers.contains(&Timer::ThawAnswer);
+            assert!(answered_by_a_timer, "a request waits and no timer will answer it");
+        }
+    }
+}
+
+impl Cycle {
+    /// The requests that the machine knows it has to answer.
+    pub(super) fn open_requests(&self) -> BTreeMap<RequestId, Operation> {
+        let in_work = match &self.state {
+            State::Checking(request) => Some((*request, Operation::Check)),
+            State::Freezing(freezing) => match freezing.asker {
+                Asker::Host(request) => Some((request, Operation::Freeze)),
+                Asker::Rehearsal => None,
+            },
+            State::Releasing(releasing) => releasing.thaw.as_ref().map(|thaw| (thaw.request, Operation::Thaw)),
+            State::Idle | State::Frozen(_) => None,
+        };
+        in_work.into_iter().chain(self.waiting).collect()
+    }
+}

@@ -1,0 +1,3 @@
+//! The control socket's end in the daemon.
+
+pub mod server;

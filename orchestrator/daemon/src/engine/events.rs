@@ -1,0 +1,307 @@
+//! What happens to the engine, one event at a time: told apart, what belongs to an earlier cycle or process dropped, the rest turned into inputs.
+
+use hv_vss_device::{Message, Operation};
+use hv_vss_wire::{Level, Phase, Progress};
+
+use super::{Engine, Event, FIRST_PAUSE, MOST_RESTARTS, Obligation, Open, Order, Read, Survey, roster, survey};
+use crate::child::Said;
+use crate::sleep;
+use hv_vss_core::control::Reply;
+use hv_vss_core::cycle::{HostId, Input, RequestId, Run, State};
+use hv_vss_core::plan::Verdict;
+use hv_vss_core::record::What;
+
+impl Engine {
+    pub(super) fn happened(&mut self, event: Event) {
+        match event {
+            Event::Device(hv_vss_device::Event::Request(message), read) => self.asked(message, read),
+            Event::Device(hv_vss_device::Event::Gone(why), _) => {
+                tracing::error!("{why}");
+                self.input(Input::Stop);
+            }
+            Event::Plugin(host, generation, said) => self.plugin_said(host, generation, said),
+            Event::Opened(host, generation, answer) => {
+                if self.roster.current(host, generation).is_some() {
+                    self.roster.opened(host, answer);
+                    if self.roster.get(host).is_some_and(|plugin| plugin.observes() && plugin.ready().is_some()) {
+                        self.observer_ready(host);
+                    }
+                    self.plugin_settled(host);
+                }
+            }
+            Event::LoadingOverdue(host, generation) => {
+                if self.roster.current(host, generation).is_some() {
+                    self.roster.loading_overdue(host);
+                }
+            }
+            Event::Surveyed(serial, findings) if serial == self.serial => self.surveyed(*findings),
+            Event::Noted(serial) if serial == self.serial => self.input(Input::Noted),
+            Event::Flushed(serial) if serial == self.serial => {
+                if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.flush.take()) {
+                    recorder.ended(mark, self.clock.now(), None);
+                }
+                self.silence_observers();
+            }
+            Event::StillLost(serial, host) if serial == self.serial => self.input(Input::HostLost(host)),
+            Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) | Event::StillLost(..) => {}
+            Event::Control(question, answer) => self.asked_by_operator(question, answer),
+            Event::LookAfterDebts => self.look_after_debts(),
+            Event::DebtAnswered(host, answer) => self.debt_answered(host, answer),
+            Event::Observed(host, generation, answer) => self.observed(host, generation, answer),
+            Event::SilenceOverdue(serial) => self.silence_overdue(serial),
+            Event::StepEnded(step, answer) => self.step_ended(step, answer),
+            Event::Overdue(step) => {
+                if let Some(holder) = self.steps.holder_of(step) {
+                    let name = self.words().holder(holder);
+                    self.current.sayings.insert(holder, "it did not answer within its time".to_owned());
+                    tracing::error!(
+                        "cycle {}: {name} did not answer within its time; its plugin's process is killed",
+                        self.current.id
+                    );
+                    self.input(Input::Overdue(holder));
+                }
+            }
+            Event::Restart(host, generation) => {
+                let wanted = self
+                    .roster
+                    .current(host, generation)
+                    .is_some_and(|plugin| matches!(plugin.state, roster::State::Absent(_)));
+                if wanted && self.roster.get(host).is_some_and(roster::Plugin::observes) {
+                    self.roster.want_started(host);
+                } else if wanted && !self.filesystem_held() {
+                    self.roster.start(host);
+                }
+            }
+            Event::Operator(order) => self.ordered(order),
+        }
+    }
+
+    pub(super) fn ordered(&mut self, order: Order) {
+        match order {
+            Order::Thaw => {
+                tracing::warn!("an operator wants everything let go ({})", self.cycle.stage_name());
+                self.input(Input::OperatorThaw);
+            }
+            Order::Stop => {
+                tracing::info!("told to stop ({})", self.cycle.stage_name());
+                self.input(Input::Stop);
+            }
+            Order::Reload => match self.reload() {
+                Reply::Refused { reason } => tracing::error!("{reason}; the configuration stays as it was"),
+                _ => tracing::info!("the configuration was read again"),
+            },
+        }
+    }
+
+    /// Takes a request of the host, with what is left of its time.
+    fn asked(&mut self, message: Message, read: Read) {
+        let left = hv_vss_device::budget(message.msgid, read.wall_ns, self.limits.limit);
+        let budget = self.limits.budget(read.at, left);
+        let operation = message.asks_for();
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        tracing::debug!("the host asks: {operation:?}, with {} ms left", left.as_millis());
+        if operation == Operation::Thaw {
+            self.thaw = Some(budget);
+            if matches!(self.cycle.state(), State::Frozen(_)) {
+                // What was mounted during the hold is in the host's images, or half of it is, and was never at rest.
+                self.compare();
+            }
+        }
+        self.requests.insert(request, Open { reply: Obligation::owed(self.port.clone(), message), operation, budget });
+        self.input(Input::Host(request, operation));
+    }
+
+    fn plugin_said(&mut self, host: HostId, generation: u64, said: Said) {
+        if self.roster.current(host, generation).is_none() {
+            return;
+        }
+        let name = self.roster.name(host).to_owned();
+        match said {
+            Said::Loaded(about) => {
+                let observes = about.observer;
+                self.roster.loaded(host, about);
+                if observes {
+                    // Whoever waited for it because it might have been another kind of plugin waits no longer.
+                    self.plugin_settled(host);
+                }
+            }
+            Said::Unfit(reason) => {
+                tracing::error!("plugin {name} can't be used: {reason}");
+                if let Some(plugin) = self.roster.get_mut(host) {
+                    plugin.state = roster::State::Absent(format!("can't be used: {reason}"));
+                    plugin.generation += 1;
+                }
+                self.plugin_settled(host);
+            }
+            Said::Log(level, text) => match level {
+                Level::Debug => tracing::debug!("{name}: {text}"),
+                Level::Info => tracing::info!("{name}: {text}"),
+                Level::Warn => tracing::warn!("{name}: {text}"),
+                Level::Error => tracing::error!("{name}: {text}"),
+            },
+            Said::Substep(script, phase, progress) => self.substep(host, script, phase, progress),
+            Said::LetGo => tracing::error!("plugin {name} let go of all it held by itself, since its time had expired"),
+            Said::Unheard => self.unheard(host),
+            Said::Gone(how) if self.roster.get(host).is_some_and(roster::Plugin::observes) => {
+                self.observer_gone(host, how);
+                self.plugin_settled(host);
+            }
+            Said::Gone(how) => {
+                let quiet = !self.cycle.run().is_some_and(Run::anything_held);
+                tracing::error!("plugin {name} {how}");
+                self.current.deaths.insert(host, how.clone());
+                self.roster.gone(host, how);
+                self.input(Input::HostGone(host));
+                self.plugin_settled(host);
+                if quiet {
+                    self.restart_later(host);
+                }
+            }
+        }
+    }
+
+    /// A plugin that was being started is ready, or is known not to get so: whoever waited for it goes on.
+    fn plugin_settled(&mut self, host: HostId) {
+        let ready = self.roster.get(host).is_some_and(|plugin| plugin.ready().is_some());
+        let starting = self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, roster::State::Starting(..)));
+        if !starting && self.steps.is_reviving(host) {
+            self.steps.revived(host);
+            if ready {
+                self.input(Input::HostReady(host));
+            } else if !self.lost_for_a_while(host) {
+                self.input(Input::HostLost(host));
+            }
+        }
+        if matches!(self.survey, Survey::WaitsForPlugins) && !self.roster.is_starting() {
+            self.ask_everyone();
+        }
+    }
+
+    /// A suspension that outlives its process is never given up: its plugin is tried again, but not without a breath in between. False for any other
+    /// plugin.
+    pub(super) fn lost_for_a_while(&self, host: HostId) -> bool {
+        let survives = self.current.plan.filesystems.iter().any(|step| step.host == host && step.survives_exit);
+        if survives {
+            let (sender, serial) = (self.sender.clone(), self.serial);
+            let (clock, at) = (self.clock.clone(), self.clock.now() + FIRST_PAUSE);
+            tokio::task::spawn_local(async move {
+                sleep::until(&clock, at).await;
+                let _ = sender.send(Event::StillLost(serial, host));
+            });
+        }
+        survives
+    }
+
+    /// A plugin that died in peace is started again after a while, a little longer each time; a request of the host starts it at once.
+    pub(super) fn restart_later(&self, host: HostId) {
+        let Some(plugin) = self.roster.get(host) else { return };
+        let tries = u32::try_from(plugin.restarts).unwrap_or(u32::MAX);
+        if tries >= MOST_RESTARTS {
+            tracing::error!(
+                "plugin {} was started {tries} times and ended each time; the next request of the host will try again",
+                plugin.name
+            );
+            return;
+        }
+        let (sender, generation) = (self.sender.clone(), plugin.generation);
+        let (clock, at) = (self.clock.clone(), self.clock.now() + FIRST_PAUSE * 2_u32.pow(tries));
+        tokio::task::spawn_local(async move {
+            sleep::until(&clock, at).await;
+            let _ = sender.send(Event::Restart(host, generation));
+        });
+    }
+
+    fn substep(&mut self, host: HostId, script: String, phase: Phase, progress: Progress) {
+        let now = self.clock.now();
+        let key = (host, script.clone(), phase);
+        if let (Some(plugin), generation) = (self.roster.get_mut(host), self.steps.generation_of_freeze(host)) {
+            match (&progress, phase) {
+                (Progress::Started, Phase::Freeze) => {
+                    plugin.owed_by = generation.unwrap_or(plugin.generation);
+                    plugin.owed.push(script.clone());
+                }
+                (Progress::Planned, Phase::Thaw) if !plugin.planned.contains(&script) => {
+                    plugin.planned.push(script.clone())
+                }
+                (Progress::Ended { .. }, Phase::Thaw) => plugin.owed.retain(|owed| *owed != script),
+                _ => {}
+            }
+        }
+        let Some(recorder) = &mut self.current.recorder else { return };
+        match progress {
+            Progress::Planned => {}
+            Progress::Started => {
+                let what = if phase == Phase::Freeze { What::FreezeScript } else { What::ThawScript };
+                self.current.scripts.insert(key, recorder.step(what, script, now));
+            }
+            Progress::Ended { failure } => {
+                if let Some(mark) = self.current.scripts.remove(&key) {
+                    recorder.ended(mark, now, failure);
+                }
+            }
+        }
+    }
+
+    /// A plugin that can't be heard any more while it freezes may have started everything it had planned.
+    fn unheard(&mut self, host: HostId) {
+        if self.is_freezing(host)
+            && let Some(plugin) = self.roster.get_mut(host)
+        {
+            plugin.may_owe_all_it_planned();
+        }
+    }
+
+    /// A process that died after it had answered is not in the plan's way, but its step would be: nobody is left to take it.
+    fn strike_out_the_dead(&self, findings: &mut survey::Findings) {
+        let asked = std::mem::take(&mut findings.asked);
+        if !findings.reasons.is_empty() {
+            return;
+        }
+        for relied in asked {
+            let plugin = self.roster.get(relied.host);
+            if plugin.and_then(roster::Plugin::ready).is_some_and(|(handle, _)| handle.pid == relied.pid) {
+                continue;
+            }
+            let name = self.roster.name(relied.host);
+            if relied.required {
+                findings.reasons.push(format!("plugin {name} died after it was asked whether a backup would work"));
+                findings.plan = None;
+            } else if findings.apps.iter().any(|app| app.host == relied.host) {
+                tracing::warn!(
+                    "plugin {name} died after it was asked; the backup goes on without it, since it is not required"
+                );
+                findings.apps.retain(|app| app.host != relied.host);
+                findings.plan.iter_mut().for_each(|plan| plan.apps.retain(|app| app.host != relied.host));
+            }
+        }
+    }
+
+    fn surveyed(&mut self, mut findings: survey::Findings) {
+        self.survey = Survey::None;
+        self.strike_out_the_dead(&mut findings);
+        if self.tell_outlook(&findings) {
+            return;
+        }
+        self.survey_step_ended((!findings.reasons.is_empty()).then(|| findings.reasons.join("; ")));
+        for judged in &findings.judged {
+            if let Verdict::Veto { .. } = judged.verdict {
+                self.tally.count_veto(&judged.mount.fstype);
+            }
+        }
+        self.current.refusals = findings.reasons;
+        let shape = findings.plan.and_then(|mut plan| {
+            if let Some(wish) = &self.rehearsal
+                && !wish.narrow(&mut plan, &mut self.roster)
+            {
+                let why = "the plugin exec_hook, which runs the scripts of hooks.d, takes no part in this cycle";
+                self.current.refusals.push(why.to_owned());
+                return None;
+            }
+            let shape = plan.shape();
+            self.current.plan = plan;
+            Some(shape)
+        });
+        self.input(Input::Surveyed(shape));
+    }
+}

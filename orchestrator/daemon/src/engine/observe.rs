@@ -1,0 +1,263 @@
+//! Telling observers how cycles ended: only while the engine is idle, each the latest record, and never so that anybody waits for one.
+//!
+//! An observer may be at work when a FREEZE comes. It is told to give up when that begins, and has the time that surveys, applications and the
+//! last flush take anyway. Who is still at work when the first filesystem is to be suspended is killed first: what it writes would be cut in the
+//! midst by the suspension, and in every backup. The freeze goes on as soon as the process is gone, and after [`SILENCE`] in any case.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hv_vss_wire::{Answer, Call, Outcome, Step};
+use serde::Serialize;
+
+use super::roster::{Plugin, State, Whose};
+use super::{Engine, Event};
+use crate::sleep;
+use hv_vss_core::cycle::{HostId, Input};
+use hv_vss_core::record::{CycleResult, Kind, Record};
+
+/// How long a freeze waits at the most for killed observers to be gone. One that is stuck in the kernel, in a write to a disk that does not answer, can't
+/// go before that is done; the kernel lets no suspension begin in the midst of a write, so going on is safe.
+const SILENCE: Duration = Duration::from_millis(250);
+/// A record longer than this, in bytes of JSON, is told without its steps: a message to a plugin has an end.
+const LONGEST: usize = 256 << 10;
+
+/// Who is told what.
+#[derive(Default)]
+pub(super) struct Observers {
+    at_work: BTreeMap<HostId, AtWork>,
+    /// For each the latest record that it has not heard of.
+    waiting: BTreeMap<HostId, Told>,
+    /// The freeze, by its number, whose first suspend waits until the killed ones are gone.
+    silence: Option<u64>,
+    /// The cycle that an observer was told of when it died: it is not told of that again.
+    died_of: BTreeMap<HostId, String>,
+}
+
+struct AtWork {
+    generation: u64,
+    call: u64,
+    cycle: String,
+}
+
+struct Told {
+    record: Record,
+    again: bool,
+}
+
+/// What an observer reads.
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    daemon_version: &'static str,
+    state: &'static str,
+    again: bool,
+}
+
+impl Engine {
+    /// A cycle or a CHECK is over: whoever observes is to hear of it, in place of what it has not heard of yet.
+    pub(super) fn tell_observers_of(&mut self, record: &Record) {
+        let hosts: Vec<HostId> =
+            self.roster.each().filter(|(_, plugin)| plugin.observes()).map(|(host, _)| host).collect();
+        for host in hosts {
+            let told = Told { record: record.clone(), again: false };
+            if let Some(earlier) = self.observers.waiting.insert(host, told) {
+                tracing::info!(
+                    "observer {} was busy and is not told of cycle {}, only of {}",
+                    self.roster.name(host),
+                    earlier.record.cycle,
+                    record.cycle
+                );
+            }
+            self.roster.want_started(host);
+        }
+    }
+
+    /// One that was just started is told of the latest cycle, which an earlier process may not have lived to deal with.
+    pub(super) fn observer_ready(&mut self, host: HostId) {
+        if self.observers.waiting.contains_key(&host) {
+            return;
+        }
+        let Some(record) = self.worth_telling() else { return };
+        if self.observers.died_of.get(&host) != Some(&record.cycle) {
+            let told = Told { record: record.clone(), again: true };
+            self.observers.waiting.insert(host, told);
+        }
+    }
+
+    /// The backup that did not go well, else the latest backup or CHECK.
+    fn worth_telling(&self) -> Option<&Record> {
+        let failed = |record: &&Record| matches!(record.result, Some(CycleResult::Failed | CycleResult::Expired));
+        self.latest(Kind::Backup)
+            .filter(failed)
+            .or_else(|| self.history.records().rev().find(|record| record.kind != Kind::Rehearsal))
+    }
+
+    /// Starts and tells, if nothing is in work.
+    pub(super) fn see_to_observers(&mut self) {
+        if !self.cycle.is_idle() {
+            return;
+        }
+        if !self.exit {
+            self.roster.start_wanted();
+        }
+        if self.observers.waiting.is_empty() {
+            return;
+        }
+        let ready = |(host, plugin): (HostId, &Plugin)| {
+            let (handle, _) = plugin.ready().filter(|_| !self.is_at_work(host))?;
+            Some((host, handle.clone()))
+        };
+        let ready: Vec<_> = self.roster.each().filter_map(ready).collect();
+        for (host, handle) in ready {
+            let Some(told) = self.observers.waiting.remove(&host) else { continue };
+            let (cycle, record) = (told.record.cycle.clone(), self.message(told));
+            let deadline = self.clock.now() + self.limits.observer_limit;
+            let step = Step { cycle: cycle.clone(), outcome: Outcome::Ok, deadline, mounts: Vec::new() };
+            let pending = handle.call(Call::Ended { step, record }, Some(deadline));
+            let generation = self.roster.get(host).map_or(0, |plugin| plugin.generation);
+            self.observers.at_work.insert(host, AtWork { generation, call: pending.id, cycle });
+            let sender = self.sender.clone();
+            tokio::task::spawn_local(async move {
+                let answer = pending.answer().await;
+                let _ = sender.send(Event::Observed(host, generation, answer));
+            });
+        }
+    }
+
+    fn message(&self, told: Told) -> String {
+        let Told { mut record, again } = told;
+        let state = self.standing();
+        let daemon_version = env!("CARGO_PKG_VERSION");
+        let text = |record: &Record| {
+            // A record is made of text and numbers: there is nothing in it that JSON could not take.
+            serde_json::to_string(&Message { record, daemon_version, state, again }).unwrap_or_default()
+        };
+        let whole = text(&record);
+        if whole.len() <= LONGEST {
+            return whole;
+        }
+        record.steps.clear();
+        text(&record)
+    }
+
+    /// How the next backup looks from here, in a word.
+    fn standing(&self) -> &'static str {
+        let last = self.history.records().rev().find(|record| record.kind != Kind::Rehearsal);
+        if !self.debts_in_the_way().is_empty() {
+            "owes"
+        } else if last.is_some_and(|record| record.result == Some(CycleResult::Refused))
+            || self.roster.unreadable().is_some()
+            || self.roster.missing().next().is_some()
+        {
+            "refusing"
+        } else {
+            "idle"
+        }
+    }
+
+    /// An observer has dealt with a record, or not.
+    pub(super) fn observed(&mut self, host: HostId, generation: u64, answer: Option<Answer>) {
+        if self.observers.at_work.get(&host).is_none_or(|at_work| at_work.generation != generation) {
+            return;
+        }
+        // Its process died: that is told by an event of its own.
+        let Some(answer) = answer else { return };
+        let Some(AtWork { cycle, .. }) = self.observers.at_work.remove(&host) else { return };
+        let name = self.roster.name(host);
+        match answer {
+            Answer::Done { .. } => tracing::debug!("observer {name} was told of cycle {cycle}"),
+            Answer::Refused { reason } => tracing::warn!("observer {name}, told of cycle {cycle}: {reason}"),
+            Answer::Broken { reason } => tracing::error!("observer {name}, told of cycle {cycle}, is broken: {reason}"),
+        }
+        self.silent_now();
+    }
+
+    /// An observer's process is gone. Nobody's backup is another for it.
+    pub(super) fn observer_gone(&mut self, host: HostId, how: String) {
+        let told = self.observers.at_work.remove(&host);
+        let of = told.as_ref().map_or_else(String::new, |told| format!(" while it was told of cycle {}", told.cycle));
+        tracing::error!("observer {} {how}{of}", self.roster.name(host));
+        self.roster.gone(host, how);
+        if let Some(told) = told {
+            self.observers.died_of.insert(host, told.cycle);
+        }
+        self.restart_later(host);
+        self.silent_now();
+    }
+
+    /// A freeze begins: who is at work is to give up, and nobody begins.
+    pub(super) fn hush_observers(&mut self) {
+        self.observers.silence = None;
+        for (host, at_work) in &self.observers.at_work {
+            if let Some((handle, _)) = self.roster.get(*host).and_then(Plugin::ready)
+                && self.is_at_work(*host)
+            {
+                handle.cancel(at_work.call);
+            }
+        }
+    }
+
+    /// The last thing before the first suspend: who is still at work is killed.
+    pub(super) fn silence_observers(&mut self) {
+        let noisy = self.noisy();
+        if noisy.is_empty() {
+            return self.input(Input::Flushed);
+        }
+        for host in noisy {
+            tracing::warn!(
+                "cycle {}: observer {} is still at work and is killed, so that nothing writes when the first filesystem is suspended",
+                self.current.id,
+                self.roster.name(host)
+            );
+            self.roster.kill(host, "a freeze came and it did not end what it was at");
+        }
+        self.observers.silence = Some(self.serial);
+        let (sender, serial) = (self.sender.clone(), self.serial);
+        let (clock, until) = (self.clock.clone(), self.clock.now() + SILENCE);
+        tokio::task::spawn_local(async move {
+            sleep::until(&clock, until).await;
+            let _ = sender.send(Event::SilenceOverdue(serial));
+        });
+    }
+
+    fn silent_now(&mut self) {
+        if self.observers.silence == Some(self.serial) && self.noisy().is_empty() {
+            self.observers.silence = None;
+            self.input(Input::Flushed);
+        }
+    }
+
+    pub(super) fn silence_overdue(&mut self, serial: u64) {
+        if self.observers.silence == Some(serial) && serial == self.serial {
+            self.observers.silence = None;
+            let names: Vec<&str> = self.noisy().into_iter().map(|host| self.roster.name(host)).collect();
+            tracing::error!(
+                "cycle {}: observer {} was killed and is not gone, so it waits for a disk; the freeze goes on without it",
+                self.current.id,
+                names.join(", ")
+            );
+            self.input(Input::Flushed);
+        }
+    }
+
+    /// Observers that may write: those being told, and those still opening.
+    fn noisy(&self) -> Vec<HostId> {
+        let noisy = |host: HostId, plugin: &Plugin| {
+            self.is_at_work(host) || (plugin.observes() && matches!(plugin.state, State::Starting(..)))
+        };
+        self.roster.each().filter(|(host, plugin)| noisy(*host, plugin)).map(|(host, _)| host).collect()
+    }
+
+    /// Is its current process at work?
+    fn is_at_work(&self, host: HostId) -> bool {
+        let generation = self.roster.get(host).map(|plugin| plugin.generation);
+        self.observers.at_work.get(&host).is_some_and(|at_work| Some(at_work.generation) == generation)
+    }
+
+    /// Looks whose file was replaced, and who has died; to be called while nothing is in work.
+    pub(super) fn renew_observers(&mut self) {
+        self.roster.drop_replaced(Whose::Observers);
+    }
+}

@@ -1,0 +1,416 @@
+//! Each action of the cycle, performed.
+
+use std::fmt::Write as _;
+
+use hv_vss_device::{AnswerError, Driver, Operation, Verdict};
+use hv_vss_platform::mounts;
+use hv_vss_wire::Outcome;
+use time::OffsetDateTime;
+
+use super::roster::Whose;
+use super::survey::{Asked, Survey as SurveyTask};
+use super::{Current, Engine, Event, Survey};
+use crate::absent;
+use crate::scribe::Job;
+use hv_vss_core::cycle::{Action, HostId, Input, Purpose, RequestId, Timer, Why};
+use hv_vss_core::deadline::Deadline;
+use hv_vss_core::record::{CycleResult, Recorder, What};
+
+impl Engine {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Answer(request, verdict, why) => self.answer(request, verdict, why),
+            Action::Rehearsed(verdict, why) => self.rehearsed(verdict, why),
+            Action::Survey(purpose) => self.begin_survey(purpose),
+            Action::AbandonSurvey => self.abandon_survey(),
+            Action::Note => self.note(),
+            Action::FlushBeside => self.flush_beside(),
+            Action::LastFlush => {
+                let deadline = self.current.budget.map_or(Deadline(self.clock.now()), |budget| budget.answer);
+                self.last_flush(self.limits.last_flush(self.clock.now(), deadline));
+            }
+            Action::Freeze(holder) => {
+                if self.current.plan.apps.len() <= holder.0 && !self.log_is_held {
+                    self.log_is_held = true;
+                    self.journal.hold();
+                }
+                self.call_freeze(holder);
+            }
+            Action::Thaw(holder, outcome) => {
+                self.end_hold();
+                self.call_thaw(holder, outcome);
+            }
+            Action::Cancel(holder) => self.cancel(holder),
+            Action::Compare => self.compare(),
+            Action::Kill(host) => self.kill(host),
+            Action::Revive(host) => self.revive(host),
+            Action::Await(request) => {
+                let budget = request.and_then(|request| self.requests.get(&request)).map(|open| open.budget);
+                self.awaited =
+                    Some((request, budget.unwrap_or_else(|| self.limits.budget(self.clock.now(), self.limits.limit))));
+            }
+            Action::Arm(timer) => self.arm(timer),
+            Action::Disarm(timer) => drop(self.timers.remove(&timer)),
+            Action::Ended(outcome, why) => self.ended(outcome, why),
+            Action::Exit => self.exit = true,
+        }
+    }
+
+    fn arm(&mut self, timer: Timer) {
+        let now = self.clock.now();
+        let at = match timer {
+            Timer::Answer => self.awaited.map_or(now, |(_, budget)| budget.answer.0),
+            // Once more when it has fired and filesystems are waited for.
+            Timer::ThawAnswer => self.thaw.map_or(now, |budget| {
+                let soon = self.limits.thaw_answer(&budget).0;
+                if soon > now { soon } else { budget.answer.0 }
+            }),
+            Timer::Watchdog => now + self.limits.max_frozen,
+            Timer::AppsAnyway => now + self.limits.apps_wait(now, self.thaw_under_way().as_ref()),
+            Timer::Hold => {
+                now + std::time::Duration::from_millis(self.rehearsal.as_ref().map_or(0, |wish| wish.hold_ms))
+            }
+        };
+        self.timers.insert(timer, at);
+    }
+
+    fn answer(&mut self, request: RequestId, verdict: Verdict, why: Why) {
+        let Some(open) = self.requests.remove(&request) else { return };
+        let operation = operation_name(open.operation);
+        let now = self.clock.now();
+        // The driver in base takes a late answer without a word; a machine that slept can be late by hours.
+        let expected = if open.budget.driver.left(now).is_zero() { Verdict::Fail } else { verdict };
+        let late = match open.reply.answer(expected) {
+            Ok(()) => expected != verdict,
+            Err(AnswerError::TooLate) => true,
+            Err(AnswerError::Failed(error)) => {
+                tracing::error!("{operation}: {error}");
+                false
+            }
+        };
+        if late {
+            self.tally.counters.late_answers += 1;
+            tracing::error!("the answer to {operation} came too late: the driver had told the host that it failed");
+        }
+        let (verdict, why) = match verdict {
+            Verdict::Success if late => {
+                self.inputs.push_back(Input::AnswerLate(request, open.operation));
+                (Verdict::Fail, Why::TooLate)
+            }
+            other => (other, why),
+        };
+        let sentence = self.words().because(why);
+        let took = open.budget.read.until(now).as_millis();
+        let id = &self.current.id;
+        match verdict {
+            Verdict::Success => tracing::info!("{operation} answered success after {took} ms ({sentence}), cycle {id}"),
+            Verdict::Fail => tracing::error!("{operation} answered FAIL after {took} ms: {sentence} (cycle {id})"),
+        }
+        // A request that was only refused for being out of place says nothing of the cycle in work.
+        let of_the_cycle =
+            self.current.request == Some(request) || (open.operation == Operation::Thaw && why != Why::Busy);
+        if of_the_cycle && let Some(recorder) = &mut self.current.recorder {
+            let mark = recorder.step(What::Answer, operation, now);
+            recorder.ended(mark, now, (verdict == Verdict::Fail).then(|| sentence.clone()));
+        }
+        match (open.operation, verdict) {
+            (Operation::Check, Verdict::Success) if of_the_cycle => {
+                self.conclude(CycleResult::Ok, why);
+                self.flush_in_background();
+                self.keep_record();
+            }
+            (Operation::Check, Verdict::Fail) if of_the_cycle => {
+                self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
+                self.keep_record();
+            }
+            (Operation::Freeze, Verdict::Success) if of_the_cycle => {
+                self.begin_hold();
+            }
+            (Operation::Freeze, Verdict::Fail) if of_the_cycle => {
+                self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
+            }
+            (Operation::Thaw, Verdict::Fail) if of_the_cycle => {
+                self.conclude(
+                    if matches!(why, Why::LetGo(_)) { CycleResult::Expired } else { CycleResult::Failed },
+                    why,
+                );
+            }
+            _ => {}
+        }
+        if open.operation == Operation::Thaw && verdict == Verdict::Success && self.port.driver() == Driver::Base {
+            self.thaw_passed_on = Some(now);
+        }
+    }
+
+    fn rehearsed(&mut self, verdict: Verdict, why: Why) {
+        let sentence = self.words().because(why);
+        match verdict {
+            Verdict::Success => {
+                tracing::info!("rehearsal {}: everything is held", self.current.id);
+                self.begin_hold();
+            }
+            Verdict::Fail => {
+                tracing::error!("rehearsal {} failed: {sentence}", self.current.id);
+                self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
+            }
+        }
+    }
+
+    fn begin_survey(&mut self, purpose: Purpose) {
+        self.serial += 1;
+        let now = self.clock.now();
+        let (request, budget) = self.awaited.unwrap_or_else(|| (None, self.limits.budget(now, self.limits.limit)));
+        let began_ms = self.clock.wall_ns() / 1_000_000;
+        let id = self.new_cycle_id(began_ms);
+        let mut recorder = Recorder::begin(id.clone(), Self::kind_of(purpose), began_ms, budget.read, budget.answer.0);
+        let survey = recorder.step(What::Survey, "mounts and plugins", now);
+        self.current = Current {
+            id,
+            request,
+            budget: Some(budget),
+            recorder: Some(recorder),
+            survey: Some(survey),
+            ..Current::none()
+        };
+        self.steps.clear();
+
+        self.drop_outlook();
+        if purpose != Purpose::Check {
+            self.hush_observers();
+        }
+        let replaced = self.prepare_plugins(Whose::Holders);
+        if purpose == Purpose::Freeze && !replaced.is_empty() {
+            let names = replaced.join(", ");
+            self.current.refusals.push(format!(
+                "plugin {names} was replaced by another file since the last CHECK; it is being started anew, try again"
+            ));
+        }
+        if self.roster.is_starting() {
+            self.survey = Survey::WaitsForPlugins;
+        } else {
+            self.ask_everyone();
+        }
+    }
+
+    /// Looks for new, replaced and dead plugins, and starts what does not run. Gives the names of the replaced ones.
+    pub(super) fn prepare_plugins(&mut self, whose: Whose) -> Vec<String> {
+        self.roster.look(&self.config);
+        let replaced = self.roster.replaced();
+        self.roster.drop_replaced(whose);
+        self.roster.start_absent(whose);
+        for (_, plugin) in self.roster.each_mut() {
+            plugin.planned.clear();
+            plugin.owed.clear();
+        }
+        replaced
+    }
+
+    pub(super) fn ask_everyone(&mut self) {
+        let mut reasons = std::mem::take(&mut self.current.refusals);
+        reasons.extend(self.debts_in_the_way());
+        match self.roster.unreadable() {
+            Some(why) => reasons.push(why.to_owned()),
+            None => reasons.extend(absent::reasons(&self.config, |name| self.roster.knows(name))),
+        }
+        let mut plugins = Vec::new();
+        for (host, plugin) in self.roster.each().filter(|(_, plugin)| !plugin.observes()) {
+            match (plugin.ready(), &plugin.state) {
+                (Some((handle, about)), _) => plugins.push(Asked {
+                    host,
+                    name: plugin.name.clone(),
+                    number: plugin.number(),
+                    handle: handle.clone(),
+                    about: about.clone(),
+                    required: plugin.required(),
+                }),
+                (None, super::roster::State::Absent(why)) if plugin.required() => {
+                    reasons.push(format!(
+                        "plugin {} {why}; repair it, or set required = false or enabled = false in [plugin.{}]",
+                        plugin.name, plugin.name
+                    ));
+                }
+                (None, _) => tracing::warn!(
+                    "plugin {} is not running; the backup goes on without it, since it is not required",
+                    plugin.name
+                ),
+            }
+        }
+        let survey = SurveyTask {
+            cycle: self.current.id.clone(),
+            deadline: self.survey_deadline(),
+            source: self.mount_source(),
+            exemptions: self.config.exemptions.clone(),
+            plugins,
+            reasons,
+        };
+        let (sender, serial) = (self.sender.clone(), self.serial);
+        let task = tokio::task::spawn_local(async move {
+            let findings = survey.make().await;
+            let _ = sender.send(Event::Surveyed(serial, Box::new(findings)));
+        });
+        self.survey = Survey::Asks(task);
+    }
+
+    fn survey_deadline(&self) -> Deadline {
+        let own = self.limits.budget(self.clock.now(), self.limits.limit).answer;
+        self.current.budget.filter(|_| self.outlook.is_none()).map_or(own, |budget| budget.answer)
+    }
+
+    /// Its calls keep their limits: a plugin that still hangs then is killed.
+    fn abandon_survey(&mut self) {
+        self.serial += 1;
+        self.survey_step_ended(Some("it was given up".to_owned()));
+        if let Survey::Asks(task) = std::mem::replace(&mut self.survey, Survey::None) {
+            task.abort();
+        }
+    }
+
+    pub(super) fn survey_step_ended(&mut self, failure: Option<String>) {
+        if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.survey.take()) {
+            recorder.ended(mark, self.clock.now(), failure);
+        }
+    }
+
+    pub(super) fn compare(&mut self) {
+        let compared = mounts::read_bare(&self.mount_source())
+            .map_err(|error| {
+                format!("the mount table can't be read once more, so nobody knows whether all of it is frozen: {error}")
+            })
+            .and_then(|now| self.current.plan.compare(&now, &self.config.exemptions));
+        let same = compared.is_ok();
+        self.current.changed = compared.err().unwrap_or_default();
+        // A long table may have taken what was left of the time.
+        let now = self.clock.now();
+        if self.timers.get(&Timer::Answer).is_some_and(|at| *at <= now) {
+            self.timers.remove(&Timer::Answer);
+            self.inputs.push_back(Input::TimeUp(Timer::Answer));
+        }
+        self.inputs.push_back(Input::Compared { same });
+    }
+
+    fn kill(&mut self, host: HostId) {
+        let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) else {
+            // There is nobody to kill, so no end will be told.
+            self.inputs.push_back(Input::HostGone(host));
+            return;
+        };
+        tracing::error!("cycle {}: killing plugin {}, process {}", self.current.id, self.roster.name(host), handle.pid);
+        handle.kill("it did not do what it was asked in time");
+    }
+
+    fn revive(&mut self, host: HostId) {
+        let now = self.clock.now();
+        if self.steps.dies_of_it(host, now) && self.lost_for_a_while(host) {
+            return;
+        }
+        tracing::warn!(
+            "cycle {}: starting plugin {} anew, since it owes a thaw",
+            self.current.id,
+            self.roster.name(host)
+        );
+        self.steps.reviving(host, now);
+        self.roster.start(host);
+        // If it could not even be started, no event will come.
+        if !self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {
+            self.steps.revived(host);
+            if !self.lost_for_a_while(host) {
+                self.inputs.push_back(Input::HostLost(host));
+            }
+        }
+    }
+
+    fn begin_hold(&mut self) {
+        let now = self.clock.now();
+        self.current.hold = self.current.recorder.as_mut().map(|recorder| recorder.step(What::Hold, "everything", now));
+    }
+
+    fn end_hold(&mut self) {
+        if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.hold.take()) {
+            recorder.ended(mark, self.clock.now(), None);
+        }
+    }
+
+    fn ended(&mut self, outcome: Outcome, why: Why) {
+        self.end_hold();
+        let result = match outcome {
+            Outcome::Ok => CycleResult::Ok,
+            Outcome::Expired => CycleResult::Expired,
+            Outcome::Aborted | Outcome::Recovered | Outcome::Restored => CycleResult::Failed,
+        };
+        self.conclude(result, why);
+        // The first reason is the one to tell; what is known by now may be no more than what followed from it.
+        if let Some(record) = self.current.recorder.as_ref().map(Recorder::so_far)
+            && record.result != Some(CycleResult::Ok)
+        {
+            tracing::error!("cycle {} ended: {}", self.current.id, record.sentence);
+        }
+        for (_, plugin) in self.roster.each_mut() {
+            if !plugin.owed.is_empty() {
+                tracing::error!(
+                    "plugin {} did not let go of {}: see to these by hand",
+                    plugin.name,
+                    plugin.owed.join(", ")
+                );
+                plugin.owed.clear();
+            }
+        }
+        self.forget_note();
+        self.keep_record();
+        // What died while something was held is started only now.
+        self.roster.start_absent(Whose::Holders);
+    }
+
+    /// The cycle is over: its record is shown in the log and kept.
+    fn keep_record(&mut self) {
+        let Some(recorder) = self.current.recorder.take() else { return };
+        let record = recorder.finish();
+        let mut slow = String::new();
+        for step in &record.steps {
+            let span =
+                step.to_ms.map_or_else(|| "never ended".to_owned(), |to_ms| format!("{:.1} ms", to_ms - step.from_ms));
+            let _ = write!(slow, "{:?} {} {span}; ", step.what, step.name);
+        }
+        tracing::debug!("cycle {}: {slow}", record.cycle);
+        self.tally.count(&record);
+        self.tell_rehearsal(&record);
+        self.renew_observers();
+        self.tell_observers_of(&record);
+        self.history.add(record);
+        if let Some(state) = &self.state {
+            self.scribe.write(Job::History(state.join(super::HISTORY), self.history.clone()));
+        }
+        if let Some(path) = &self.config.metrics_file {
+            let text = hv_vss_core::metrics::text(&self.status(), &self.tally);
+            self.scribe.write(Job::Publish(path.clone(), text));
+        }
+    }
+
+    /// The moment it began, and a number if that is the name of another.
+    fn new_cycle_id(&self, began_ms: u64) -> String {
+        let seconds = i64::try_from(began_ms / 1000).unwrap_or(0);
+        let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (date, time) = (at.date(), at.time());
+        let stamp = format!(
+            "{:04}{:02}{:02}-{:02}{:02}{:02}",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        );
+        // In the same second, or once more in a second that a clock set back has brought again.
+        let taken = |id: &str| self.current.id == id || self.history.records().any(|record| record.cycle == id);
+        let numbered = (1..).map(|number: u32| format!("{stamp}.{number}"));
+        std::iter::once(stamp.clone()).chain(numbered).find(|id| !taken(id)).unwrap_or(stamp)
+    }
+}
+
+fn operation_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Check => "CHECK",
+        Operation::Freeze => "FREEZE",
+        Operation::Thaw => "THAW",
+        Operation::Unknown(_) => "an unknown operation",
+    }
+}

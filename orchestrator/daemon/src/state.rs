@@ -1,0 +1,81 @@
+//! The state directory: judged before it is used, and the history in it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hv_vss_core::history::{History, MOST_BYTES};
+
+/// Reads the file; one that is not there is an empty one.
+#[must_use]
+pub fn history(path: &Path) -> History {
+    match read(path) {
+        Ok(text) => History::parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => History::default(),
+        Err(error) => {
+            let mut unread = History::default();
+            unread.damage = Some(format!("can't read the history {}: {error}", path.display()));
+            unread
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let length = fs::metadata(path)?.len();
+    if length > MOST_BYTES {
+        return Err(io::Error::other(format!("it has {length} bytes, more than we ever write; it is left alone")));
+    }
+    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+}
+
+/// Makes the state directory, if it is not there yet, and judges it: what an attacker could put there would be believed by the next daemon, and
+/// what is written there could be led elsewhere. Gives back its resolved path, the one to use.
+///
+/// # Errors
+/// A sentence; a file in its place is one.
+pub fn directory(path: &Path) -> Result<PathBuf, String> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Ok(()) => hv_vss_trust::directory(path).map_err(|distrust| distrust.to_string()),
+        Err(error) if path.exists() && !path.is_dir() => {
+            Err(format!("{} is not a directory ({error}); move it away", path.display()))
+        }
+        Err(error) => Err(format!("can't make the directory {}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("hv_vss-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn no_history_is_an_empty_one_and_one_too_long_is_left_alone() {
+        let path = place("history");
+        assert_eq!(history(&path).damage, None);
+        fs::File::create(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        assert!(history(&path).damage.unwrap().contains("more than we ever write"));
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_state_directory_is_named_and_a_directory_is_fine() {
+        let path = place("state");
+        fs::write(&path, b"x").unwrap();
+        assert!(directory(&path).unwrap_err().contains("is not a directory"));
+        fs::remove_file(&path).unwrap();
+        for _ in 0..2 {
+            // Whoever runs this test may not be root, and then a directory of theirs is made and not trusted.
+            let judged = directory(&path);
+            assert!(path.is_dir());
+            match nix::unistd::geteuid().is_root() {
+                true => assert_eq!(judged, Ok(fs::canonicalize(&path).unwrap())),
+                false => assert!(judged.unwrap_err().contains("not to root")),
+            }
+        }
+        fs::remove_dir(&path).unwrap();
+    }
+}

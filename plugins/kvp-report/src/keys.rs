@@ -4,10 +4,9 @@
 //! succeeded, and what it replaces is a refusal, whose reason is gone by that. It never replaces a backup that failed: only a good backup does. A rehearsal,
 //! of which the host knows nothing, changes nothing.
 
+use hv_vss_kvp_pool::fitting;
 use serde::Deserialize;
 use time::OffsetDateTime;
-
-use crate::text::fitting;
 
 pub(crate) const STATE: &str = "HvVssState";
 pub(crate) const RESULT: &str = "HvVssLastResult";

@@ -56,7 +56,7 @@ fn hammer() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let test = test.file_stem().unwrap().display();
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-hammer"));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pool/hammer.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kvp/pool/tests/hammer.c");
     let mut compile = Command::new("cc");
     compile.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"]).arg(&program).arg(source);
     assert!(compile.status().expect("a C compiler, as cc").success(), "the other program does not compile");

@@ -1,13 +1,19 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Another program that uses the pool, and knows nothing of the plugin but the format and the locking of FreeBSD's hv_kvp_daemon(8): it
- * reads all of the file under a write lock and lets that go, changes its copy, and writes all of it, truncated, under another lock.
- * A removed record's place is taken by the next ones, text by text, so that what was behind the old text's end stays.
+ * Another program that uses a pool.  It shares nothing with the code under
+ * test but the format and the locking of FreeBSD's hv_kvp_daemon(8): it reads
+ * all of the file under a write lock and drops that lock, changes its copy, and
+ * writes all of it, truncated, under another lock.  A removed record's place is
+ * taken by the next ones, text by text, so that what was behind the old text's
+ * end stays.
  *
  *	hammer list FILE	the keys and values, a line each
  *	hammer set FILE KEY VALUE
- *	hammer run FILE		changes keys of its own until its standard input ends, and looks at all of them each time
+ *	hammer run FILE		changes keys of its own until its standard
+ *				input ends, and looks at all of them each time
+ *	hammer careful FILE	the same under one lock each time, as a program
+ *				should, beside kvp-report or not
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +38,7 @@ static int lock_fd;
 static const char *file;
 static char expected[OWN][2048];	/* an empty one: there is no such key */
 static unsigned long rounds;
+static int careful;		/* the lock is held from reading to writing */
 
 static void
 fail(const char *format, ...)
@@ -58,8 +65,17 @@ static void
 read_all(void)
 {
 	FILE *stream;
+	ssize_t got;
 
 	lock(F_WRLCK, F_SETLKW);
+	if (careful) {
+		/* Closing another descriptor of the file would drop the lock. */
+		got = pread(lock_fd, records, sizeof(records), 0);
+		if (got == -1 || got % (ssize_t)sizeof(records[0]) != 0)
+			fail("%zd bytes were read", got);
+		count = (size_t)got / sizeof(records[0]);
+		return;
+	}
 	if ((stream = fopen(file, "r")) == NULL)
 		fail("%s: %s", file, strerror(errno));
 	count = fread(records, sizeof(records[0]), MOST, stream);
@@ -73,7 +89,14 @@ static void
 write_all(void)
 {
 	FILE *stream;
+	size_t size = count * sizeof(records[0]);
 
+	if (careful) {
+		if (pwrite(lock_fd, records, size, 0) != (ssize_t)size || ftruncate(lock_fd, (off_t)size) != 0)
+			fail("%s can't be written", file);
+		lock(F_UNLCK, F_SETLK);
+		return;
+	}
 	lock(F_WRLCK, F_SETLKW);
 	if ((stream = fopen(file, "w")) == NULL)
 		fail("%s: %s", file, strerror(errno));
@@ -112,8 +135,10 @@ delete(const char *key)
 	struct record *record;
 
 	read_all();
-	if ((record = find(key)) == NULL)
+	if ((record = find(key)) == NULL) {
+		lock(F_UNLCK, F_SETLK);
 		return;
+	}
 	for (; record + 1 < records + count; record++) {
 		strcpy(record[0].key, record[1].key);
 		strcpy(record[0].value, record[1].value);
@@ -151,6 +176,12 @@ look(void)
 		if (record != NULL && strcmp(record->value, expected[own]) != 0)
 			fail("%s is \"%s\" and was left as \"%s\"", key, record->value, expected[own]);
 	}
+	if (careful) {
+		lock(F_UNLCK, F_SETLK);
+		if (strcmp(value_of("Stranger"), "keeps still") != 0)
+			fail("Stranger is \"%s\"", value_of("Stranger"));
+		return;
+	}
 	for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
 		value_of(kept[i]);
 	snprintf(reason, sizeof(reason), "the reason of %s", value_of("HvVssLastCycle"));
@@ -184,7 +215,8 @@ main(int argc, char **argv)
 			printf("%s\t%s\n", records[i].key, records[i].value);
 	} else if (strcmp(argv[1], "set") == 0 && argc == 5) {
 		set(argv[3], argv[4]);
-	} else if (strcmp(argv[1], "run") == 0) {
+	} else if (strcmp(argv[1], "run") == 0 || strcmp(argv[1], "careful") == 0) {
+		careful = argv[1][0] == 'c';
 		for (; !input_has_ended(); rounds++) {
 			unsigned own;
 			char key[32];

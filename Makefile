@@ -21,7 +21,7 @@ CARGO?=		cargo
 
 all:
 	@! WITHOUT_HYPERV="$(WITHOUT_HYPERV)" ARCH="$(ARCH)" packaging/install may-build || \
-	    $(CARGO) build --release --locked --workspace --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults --exclude hv-vss-bench --exclude hv-vss-properties
+	    $(CARGO) build --release --locked --workspace --exclude hv-vss-testbed --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults --exclude hv-vss-bench --exclude hv-vss-properties
 
 demo:
 	$(CARGO) build --locked --workspace

@@ -1,4 +1,4 @@
-//! Real files and real owners, so these stories need root; without it they say that they were skipped.
+//! Real files and real owners, so these stories need root.
 
 // A test's own set-up may panic; clippy.toml's permission covers only functions marked as tests.
 #![allow(clippy::unwrap_used)]
@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hv_vss_testbed::needs;
 use hv_vss_trust::{Distrust, directory, regular_file};
 
 const NOBODY: u32 = 65534;
@@ -18,10 +19,7 @@ struct Ground(PathBuf);
 impl Ground {
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: only root can give files to others");
-            return None;
-        }
+        needs!(Root);
         let name = format!("hv_vss-trust-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();

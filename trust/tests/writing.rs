@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hv_vss_testbed::needs;
 use hv_vss_trust::{Distrust, Holder, place, replace};
 use nix::sys::stat::{Mode, umask};
 
@@ -24,11 +25,7 @@ struct Ground {
 impl Ground {
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if !nix::unistd::geteuid().is_root() {
-            assert!(std::env::var_os("HV_VSS_NO_SKIP").is_none(), "only root can give files to others");
-            eprintln!("skipped: only root can give files to others");
-            return None;
-        }
+        needs!(Root);
         let name = format!("hv_vss-writing-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let root = fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
         let theirs = root.join("theirs");

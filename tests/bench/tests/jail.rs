@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hv_vss_testbed::needs;
+
 /// A directory on a tmpfs that is laid out as a jail's root.
 struct Root(PathBuf);
 
@@ -35,32 +37,16 @@ impl Drop for Root {
     }
 }
 
-/// False, after saying so, where this machine can't run it.
-fn can_run(test: &str) -> bool {
-    match hv_vss_stories::missing() {
-        None => true,
-        Some(reason) => {
-            assert!(std::env::var_os("HV_VSS_NO_SKIP").is_none(), "{test} can't be run here: it {reason}");
-            eprintln!("skipped: {test}: {reason}");
-            false
-        }
-    }
-}
-
 #[test]
 fn a_jail_with_a_directory_of_this_machines_own_disk_in_it_is_refused_before_the_tool_starts() {
-    if !can_run("a_jail_with_a_directory_of_this_machines_own_disk_in_it_is_refused_before_the_tool_starts") {
-        return;
-    }
+    needs!(Root, Fuse, Loop);
     let said = Root::new("foreign").says(r#"["/usr/share","foreign"]"#);
     assert!(said.contains("refused: /foreign (") && said.contains("could be frozen"), "{said}");
 }
 
 #[test]
 fn a_jail_with_nothing_to_freeze_in_it_goes_on_to_the_tool() {
-    if !can_run("a_jail_with_nothing_to_freeze_in_it_goes_on_to_the_tool") {
-        return;
-    }
+    needs!(Root, Fuse, Loop);
     let said = Root::new("empty").says("");
     assert!(said.contains("can't become /bin/tool: No such file or directory"), "{said}");
 }

@@ -16,12 +16,12 @@ mod server;
 mod session;
 
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hv_vss_stories::{Kind, Stage};
+use hv_vss_testbed::{Need, can_run};
 
 pub use backup::{Backup, Tally, backup};
 pub use copy::{Copy, relink};
@@ -29,8 +29,6 @@ pub use load::{Found, Load, Span, judge};
 pub use server::Server;
 pub use session::Session;
 
-/// Set by CI: a test that can't run here has failed.
-const NO_SKIP: &str = "HV_VSS_NO_SKIP";
 /// How long something may take that comes by itself, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 const PACE: Duration = Duration::from_millis(10);
@@ -47,22 +45,13 @@ pub fn rounds() -> u64 {
     given.map_or(2, |text| text.parse().unwrap_or_else(|_| panic!("HV_VSS_DATABASE_ROUNDS=\"{text}\" is no number")))
 }
 
-/// A stage with the time limits of a real guest: database hooks are not hurried. None where this machine can't, or has not got these programs.
+/// A stage with the time limits of a real guest: database hooks are not hurried. None where the test is skipped.
 ///
 /// # Panics
 /// Where nothing may be skipped.
 #[must_use]
-pub fn stage(programs: &[&str]) -> Option<Stage> {
-    let there = |program: &&str| {
-        let found = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status();
-        found.is_ok_and(|status| status.success())
-    };
-    let missing: Vec<_> = programs.iter().filter(|program| !there(program)).collect();
-    if !missing.is_empty() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        assert!(std::env::var_os(NO_SKIP).is_none(), "{test} can't be run here: {missing:?} not installed");
-        // Not through eprintln!, which the test harness would swallow.
-        let _ = std::io::stderr().write_all(format!("skipped: {test}: {missing:?} not installed\n").as_bytes());
+pub fn stage(server: Need) -> Option<Stage> {
+    if !can_run(&[server]) {
         return None;
     }
     let stage = Stage::take(Kind::Ours)?.without_writers().limit(Duration::from_secs(15));

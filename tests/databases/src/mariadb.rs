@@ -8,8 +8,6 @@ use nix::sys::signal::Signal;
 
 use crate::{Found, Load, Server, Session, directory_of, run, text};
 
-/// What a test needs.
-pub const PROGRAMS: &[&str] = &["mariadbd", "mariadb", "mariadb-binlog", "mariadb-install-db"];
 /// Writers, each with a connection.
 pub const WRITERS: u64 = 3;
 /// Rows of one statement: half a statement would show.

@@ -11,8 +11,6 @@ use crate::{Found, Load, Server, Session, directory_of, run, text};
 
 /// Where Debian keeps the server's programs.
 const BIN: &str = "/usr/lib/postgresql/15/bin";
-/// What a test needs.
-pub const PROGRAMS: &[&str] = &["/usr/lib/postgresql/15/bin/postgres", "psql"];
 /// Writers, each with a connection.
 pub const WRITERS: u64 = 3;
 

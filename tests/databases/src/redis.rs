@@ -9,8 +9,6 @@ use nix::sys::signal::Signal;
 
 use crate::{Found, Load, Server, directory_of, text};
 
-/// What a test needs.
-pub const PROGRAMS: &[&str] = &["redis-server", "redis-cli"];
 /// Writers, each with a connection.
 pub const WRITERS: u64 = 3;
 

@@ -6,10 +6,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use hv_vss_databases::postgresql::{Cluster, PROGRAMS, found, halves, judge_recovery};
+use hv_vss_databases::postgresql::{Cluster, found, halves, judge_recovery};
 use hv_vss_databases::{Backup, backup, judge, stage};
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
+use hv_vss_testbed::Need;
 
 const RUNNING: &str = "[ $# = 3 ] && [ \"$1\" = -j ] && [ \"$2\" = db1 ] && [ \"$3\" = jid ] && echo 7";
 const NOT_RUNNING: &str = "echo 'jls: jail \"db1\" not found' >&2; exit 1";
@@ -44,7 +45,7 @@ fn with_the_sample(stage: Stage) -> Guest {
 
 #[test]
 fn a_postgresql_in_a_jail_is_backed_up_at_the_checkpoint_that_was_made_inside() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = with_the_sample(stage);
     let cluster = Cluster::new(&guest.disk("data").join("pg"), &guest.stage().scratch("sockets"), &[]);
     let _server = cluster.start(&[]);
@@ -66,7 +67,7 @@ fn a_postgresql_in_a_jail_is_backed_up_at_the_checkpoint_that_was_made_inside() 
 
 #[test]
 fn a_jail_that_is_not_running_needs_nothing_and_one_that_cannot_be_asked_for_fails_the_backup() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = with_the_sample(stage);
     for not_running in [NOT_RUNNING, "echo 'jls: jail \"db1\" is dying' >&2; exit 1"] {
         stand_in(&guest, "jls", not_running);
@@ -86,7 +87,7 @@ fn a_jail_that_is_not_running_needs_nothing_and_one_that_cannot_be_asked_for_fai
 
 #[test]
 fn a_database_that_does_not_answer_inside_its_jail_fails_the_backup_with_what_psql_said() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = with_the_sample(stage);
     guest.host_may_not(Freeze);
     guest.daemon().says(&[

@@ -6,12 +6,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use hv_vss_databases::mariadb::{Instance, PROGRAMS, found, halves, judge_recovery, logged};
+use hv_vss_databases::mariadb::{Instance, found, halves, judge_recovery, logged};
 use hv_vss_databases::{
     Backup, Copy, Load, Server, Session, Span, Tally, backup, becomes_true, judge, rounds, stage, with_a_roomy_disk,
 };
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
+use hv_vss_testbed::Need;
 use nix::sys::signal::Signal;
 
 const HOOK: &str = "30-mariadb.sample";
@@ -53,7 +54,7 @@ fn others(session: &mut Session) -> Vec<String> {
 
 /// A guest with the sample, and a server under load. None where this machine can't.
 fn served() -> Option<(Guest, Instance, Server, Load)> {
-    let guest = with_the_sample(stage(PROGRAMS)?, "").start();
+    let guest = with_the_sample(stage(Need::Mariadb)?, "").start();
     let instance = instance_on(&guest);
     let server = instance.start();
     instance.has_tables();
@@ -121,7 +122,7 @@ fn while_the_lock_is_held_writers_wait_and_readers_do_not() {
 
 #[test]
 fn a_lock_that_was_lost_before_the_thaw_is_shouted_about() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Mariadb) else { return };
     let guest = with_the_sample(stage, "").start();
     let instance = instance_on(&guest);
     let _server = instance.start();
@@ -136,7 +137,7 @@ fn a_lock_that_was_lost_before_the_thaw_is_shouted_about() {
 
 #[test]
 fn a_lock_that_cannot_be_had_in_time_is_refused_by_a_sentence_and_nothing_stays_locked() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Mariadb) else { return };
     let guest = with_the_sample(stage, "").exec_hook("limit = \"4s\"").start();
     let instance = instance_on(&guest);
     let _server = instance.start();
@@ -176,7 +177,7 @@ fn with_a_statement_in_the_way(stage: Stage, seconds: u32) -> (Guest, Instance, 
 
 #[test]
 fn a_hook_that_is_killed_while_it_waits_for_the_lock_leaves_nobody_waiting_behind_it() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Mariadb) else { return };
     let enough = stage.scratch("enough");
     // Another script of the same number fails meanwhile: the backup is over, and ours is killed.
     let other = format!("[ $phase = thaw ] || {{ until [ -e {} ]; do sleep 0.05; done; exit 1; }}", enough.display());
@@ -196,7 +197,7 @@ fn a_hook_that_is_killed_while_it_waits_for_the_lock_leaves_nobody_waiting_behin
 
 #[test]
 fn a_lock_that_comes_after_the_process_that_wanted_it_was_killed_is_given_back_at_once() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Mariadb) else { return };
     let stage = with_the_sample(stage, "").exec_hook("limit = \"14s\"");
     let (guest, instance, _server, _slow, mut session) = with_a_statement_in_the_way(stage, 6);
     let before = others(&mut session).len();
@@ -213,7 +214,7 @@ fn a_lock_that_comes_after_the_process_that_wanted_it_was_killed_is_given_back_a
 
 #[test]
 fn a_password_in_a_file_of_roots_is_used_and_a_wrong_one_is_told() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Mariadb) else { return };
     let file = stage.scratch("credentials");
     let guest = with_the_sample(stage, &format!("--defaults-extra-file={}", file.display())).start();
     let instance = instance_on(&guest);
@@ -237,7 +238,7 @@ fn a_password_in_a_file_of_roots_is_used_and_a_wrong_one_is_told() {
 
 #[test]
 fn a_mariadb_that_is_not_running_fails_the_backup_with_what_its_client_said() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Mariadb) else { return };
     let guest = with_the_sample(stage, "").start();
     guest.host_may_not(Freeze);
     guest

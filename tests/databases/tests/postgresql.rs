@@ -5,12 +5,13 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use hv_vss_databases::postgresql::{Cluster, Lsn, PROGRAMS, found, halves, judge_recovery};
+use hv_vss_databases::postgresql::{Cluster, Lsn, found, halves, judge_recovery};
 use hv_vss_databases::{
     Backup, Copy, Load, Server, Session, Span, Tally, backup, judge, rounds, stage, with_a_roomy_disk,
 };
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
+use hv_vss_testbed::Need;
 
 const HOOK: &str = "20-postgresql.pre-freeze.sample";
 
@@ -50,7 +51,7 @@ fn immediate_checkpoints(log: &str) -> usize {
 
 /// A guest with the sample, and a server under load. None where this machine can't.
 fn served() -> Option<(Guest, Cluster, Server, Load)> {
-    let guest = with_the_sample(stage(PROGRAMS)?).start();
+    let guest = with_the_sample(stage(Need::Postgresql)?).start();
     let cluster = cluster_on(&guest);
     let server = cluster.start(&[]);
     cluster.has_tables("");
@@ -83,7 +84,7 @@ fn a_copy_that_was_taken_without_the_daemon_is_told_from_a_backup() {
 
 #[test]
 fn a_backup_without_the_hook_is_told_from_one_with_it() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = stage.disk("data").start();
     let cluster = cluster_on(&guest);
     let _server = cluster.start(&[]);
@@ -134,7 +135,7 @@ fn postgres_user() -> u32 {
 
 #[test]
 fn a_tablespace_and_a_write_ahead_log_on_filesystems_of_their_own_are_backed_up_with_the_data() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = with_the_sample(stage.disk("space")).disk("wal").start();
     let (cluster, _server, load) = on_three_disks(&guest);
     for _ in 0..2 {
@@ -152,7 +153,7 @@ fn a_tablespace_and_a_write_ahead_log_on_filesystems_of_their_own_are_backed_up_
 
 #[test]
 fn a_standby_is_backed_up_with_all_that_its_primary_has_acknowledged() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = with_the_sample(stage).disk("elsewhere").start();
     // The primary is another machine's: its disk is not the one that is copied, and nobody tells it of the backup.
     let elsewhere = guest.stage().scratch("primary-sockets");
@@ -178,7 +179,7 @@ fn a_standby_is_backed_up_with_all_that_its_primary_has_acknowledged() {
 
 #[test]
 fn a_checkpoint_that_does_not_end_in_time_fails_the_backup_in_postgresqls_own_words() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = with_the_sample(stage).exec_hook("limit = \"4s\"").start();
     let cluster = cluster_on(&guest);
     let _server = cluster.start(&[]);
@@ -197,7 +198,7 @@ fn a_checkpoint_that_does_not_end_in_time_fails_the_backup_in_postgresqls_own_wo
 
 #[test]
 fn a_postgresql_that_is_not_running_fails_the_backup_with_what_psql_said() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let guest = with_the_sample(stage).start();
     guest.host_may(Check);
     guest.host_may_not(Freeze);
@@ -209,7 +210,7 @@ fn a_postgresql_that_is_not_running_fails_the_backup_with_what_psql_said() {
 
 #[test]
 fn a_password_in_a_file_of_the_hooks_user_is_used_and_one_that_cannot_be_read_is_told() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Postgresql) else { return };
     let (sockets, file) = (stage.scratch("sockets").display().to_string(), stage.scratch("passfile"));
     let settings = [("HOST", sockets.as_str()), ("ROLE", "hv_vss"), ("PASSFILE", file.to_str().unwrap())];
     let user = "[plugin.exec_hook.hook.\"20-postgresql.pre-freeze\"]\nuser = \"postgres\"";

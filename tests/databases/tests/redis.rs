@@ -5,10 +5,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use hv_vss_databases::redis::{Client, Instance, Keeps, PROGRAMS, found, halves, judge_loading};
+use hv_vss_databases::redis::{Client, Instance, Keeps, found, halves, judge_loading};
 use hv_vss_databases::{Backup, Copy, Load, Server, Span, Tally, backup, becomes_true, judge, rounds, stage};
 use hv_vss_stories::Operation::{Freeze, Thaw};
 use hv_vss_stories::{Guest, Stage};
+use hv_vss_testbed::Need;
 
 const HOOK: &str = "40-redis.sample";
 /// Dumps only now and then, by the server itself.
@@ -47,7 +48,7 @@ fn verdict(
 
 /// A guest with the sample, and a server under load that keeps its data so. None where this machine can't.
 fn served(keeps: Keeps) -> Option<(Guest, Instance, Server, Load)> {
-    let guest = with_the_sample(stage(PROGRAMS)?, &[]).start();
+    let guest = with_the_sample(stage(Need::Redis)?, &[]).start();
     let instance = instance_on(&guest, keeps);
     let server = instance.start(SAVE);
     let load = instance.load();
@@ -123,7 +124,7 @@ fn while_the_disk_is_frozen_writers_wait_and_readers_are_served() {
 
 #[test]
 fn a_backup_in_the_middle_of_a_rewrite_of_the_append_only_file_is_as_good() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let guest = with_the_sample(stage, &[]).start();
     let instance = instance_on(&guest, Keeps::Appending);
     let _server = instance.start(SAVE);
@@ -158,7 +159,7 @@ fn an_append_only_file_that_was_switched_on_a_moment_ago_is_waited_for() {
 
 #[test]
 fn what_takes_too_long_is_refused_by_a_sentence_and_writers_go_on() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let guest = with_the_sample(stage, &[]).exec_hook("limit = \"3s\"").start();
     let instance = instance_on(&guest, Keeps::Dumps);
     let _server = instance.start(SAVE);
@@ -174,7 +175,7 @@ fn what_takes_too_long_is_refused_by_a_sentence_and_writers_go_on() {
 
 #[test]
 fn a_redis_that_keeps_nothing_on_disk_is_told_and_the_backup_goes_on() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let guest = with_the_sample(stage, &[]).start();
     let instance = instance_on(&guest, Keeps::Dumps);
     let _server = instance.start(&["--save", ""]);
@@ -186,7 +187,7 @@ fn a_redis_that_keeps_nothing_on_disk_is_told_and_the_backup_goes_on() {
 
 #[test]
 fn a_redis_that_may_not_be_asked_what_it_keeps_is_no_redis_that_keeps_nothing() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let guest = with_the_sample(stage, &[]).start();
     let instance = instance_on(&guest, Keeps::Dumps);
     let _server = instance.start(&["--rename-command", "CONFIG", ""]);
@@ -199,7 +200,7 @@ fn a_redis_that_may_not_be_asked_what_it_keeps_is_no_redis_that_keeps_nothing() 
 
 #[test]
 fn an_append_only_file_that_cannot_be_written_is_refused_by_a_sentence() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let guest = with_the_sample(stage, &[]).start();
     let instance = instance_on(&guest, Keeps::Appending);
     let _server = instance.start(SAVE);
@@ -216,7 +217,7 @@ fn an_append_only_file_that_cannot_be_written_is_refused_by_a_sentence() {
 
 #[test]
 fn a_password_in_a_file_of_roots_is_used_and_a_wrong_one_is_told() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let file = stage.scratch("password");
     let guest = with_the_sample(stage, &[("PASSWORD_FILE", &file.display().to_string())]).start();
     let instance = instance_on(&guest, Keeps::Appending);
@@ -238,7 +239,7 @@ fn a_password_in_a_file_of_roots_is_used_and_a_wrong_one_is_told() {
 
 #[test]
 fn a_user_with_the_four_commands_that_the_readme_names_is_enough() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let file = stage.scratch("password");
     fs::write(&file, "secret word\n").unwrap();
     let options = format!("-s {} --user hv_vss", stage.scratch("redis").join("socket").display());
@@ -258,7 +259,7 @@ fn a_user_with_the_four_commands_that_the_readme_names_is_enough() {
 
 #[test]
 fn a_redis_that_is_not_running_fails_the_backup_with_what_its_client_said() {
-    let Some(stage) = stage(PROGRAMS) else { return };
+    let Some(stage) = stage(Need::Redis) else { return };
     let guest = with_the_sample(stage, &[]).start();
     guest.host_may_not(Freeze);
     guest.daemon().says(&["FREEZE answered FAIL", "redis: CLIENT PAUSE", "Could not connect to Redis"]);

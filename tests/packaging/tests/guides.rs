@@ -9,6 +9,7 @@ use std::process::Command;
 use clap::Parser;
 use hv_vss_core::config::Config;
 use hv_vss_packaging::{Directory, run, source};
+use hv_vss_testbed::needs;
 
 const TEXTS: [&str; 10] = [
     "docs/fleet.md",
@@ -144,6 +145,7 @@ fn the_host_is_told_to_read_the_keys_in_the_same_way_in_the_guide_and_in_the_man
 
 #[test]
 fn every_script_in_the_guides_is_one() {
+    needs!(Dash);
     let scratch = Directory::new();
     for block in blocks(&text("docs/migrating.md"), "sh") {
         let file = scratch.write("script", block);

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use hv_vss_core::config::Config;
 use hv_vss_packaging::{Directory, Entry, Ran, run, source, tree};
+use hv_vss_testbed::needs;
 
 const MAKES: [&str; 2] = ["make", "bmake"];
 const PROGRAMS: [&str; 4] = ["hv_vss_daemon", "vssctl", "hv_vss_plugin", "hv_vss_flush"];
@@ -80,6 +81,7 @@ fn write_products(products: &Directory) {
 
 /// Does it on a machine of its own with either make.
 fn with_either_make(story: impl Fn(&Place)) {
+    needs!(Bmake);
     for make in MAKES {
         story(&Place::new(make));
     }
@@ -152,6 +154,7 @@ fn a_copy_of_a_hook_sample_can_be_run_as_it_is() {
 
 #[test]
 fn both_makes_install_the_same() {
+    needs!(Bmake);
     let [one, other] = MAKES.map(Place::new);
     one.make("install", &[]).well();
     other.make("install", &[]).well();

@@ -10,6 +10,7 @@ use std::process::Command;
 use clap::CommandFactory;
 use hv_vss_daemon::program::Options;
 use hv_vss_packaging::{run, source};
+use hv_vss_testbed::needs;
 
 fn manuals() -> Vec<PathBuf> {
     let mut all: Vec<_> = fs::read_dir(source("man")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -28,6 +29,7 @@ fn lines_of(text: &str, request: &str) -> Vec<String> {
 
 #[test]
 fn mandoc_has_nothing_to_complain_about() {
+    needs!(Mandoc);
     for manual in manuals() {
         let said = run(Command::new("mandoc").args(["-T", "lint", "-W", "style"]).arg(&manual)).said;
         // FreeBSD's own manuals, which these refer to, are not on a Linux machine.

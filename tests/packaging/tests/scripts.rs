@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use hv_vss_packaging::{run, source};
+use hv_vss_testbed::needs;
 
 fn scripts() -> Vec<PathBuf> {
     let mut all = vec![source("packaging/install"), source("packaging/make-port"), source("packaging/rc.d/hv_vss")];
@@ -24,6 +25,7 @@ fn scripts() -> Vec<PathBuf> {
 
 #[test]
 fn a_plain_shell_understands_them() {
+    needs!(Dash);
     for script in scripts() {
         run(Command::new("dash").arg("-n").arg(&script)).well();
     }
@@ -31,6 +33,7 @@ fn a_plain_shell_understands_them() {
 
 #[test]
 fn shellcheck_has_nothing_to_say() {
+    needs!(Shellcheck);
     for script in scripts() {
         let mut command = Command::new("shellcheck");
         if script.ends_with("packaging/rc.d/hv_vss") {

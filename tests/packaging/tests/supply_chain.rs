@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use hv_vss_packaging::source;
+use hv_vss_testbed::needs;
 use serde_json::{Value, json};
 
 /// What cargo says of the packages; the same for all tests.
@@ -67,12 +68,14 @@ impl Supply {
 
 #[test]
 fn what_we_are_made_of_is_as_the_policy_has_it() {
+    needs!(Python);
     let (well, said) = Supply::real("well").judged();
     assert!(well && said.contains("advisories and withdrawn versions were not looked at"), "{said}");
 }
 
 #[test]
 fn a_licence_that_is_not_allowed_by_its_name_is_found_and_a_choice_needs_only_one() {
+    needs!(Python);
     let mut supply = Supply::real("licence");
     for (licence, well) in [
         ("GPL-3.0-only", false),
@@ -94,6 +97,7 @@ fn a_licence_that_is_not_allowed_by_its_name_is_found_and_a_choice_needs_only_on
 
 #[test]
 fn a_second_version_is_found_unless_the_policy_says_why_and_an_excuse_that_is_not_needed_is_found_too() {
+    needs!(Python);
     let mut supply = Supply::real("duplicate");
     let mut second = supply.package("tokio").clone();
     second["version"] = json!("0.9.0");
@@ -112,6 +116,7 @@ fn a_second_version_is_found_unless_the_policy_says_why_and_an_excuse_that_is_no
 
 #[test]
 fn a_crate_from_elsewhere_without_a_version_or_without_a_checksum_is_found() {
+    needs!(Python);
     let mut supply = Supply::real("source");
     supply.package("tokio")["source"] = json!("git+https://example.org/tokio#0123");
     supply.is_found("comes from git+https://example.org/tokio#0123, which deny.toml does not allow");

@@ -4,19 +4,19 @@
 //! is thawed and unmounted when the [`Ground`] is dropped, on a panic too.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hv_vss_platform::mounts::{FsId, Mount};
+use hv_vss_testbed::{Need, can_run};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::suspend::thaw_by_force;
 
-/// Set by CI: a test that can't run here has failed.
-const NO_SKIP: &str = "HV_VSS_NO_SKIP";
+/// What a ground needs.
+pub const NEEDS: &[Need] = &[Need::Root, Need::Fuse, Need::Loop, Need::Ext4, Need::Mount];
 /// How large an image is: enough for a journal and the daemon's programs with all their debug information. Most of it is never touched, and
 /// takes no memory.
 const IMAGE_BYTES: u64 = 128 << 20;
@@ -47,28 +47,17 @@ pub struct Disk {
 /// Why this machine can't run such tests; none if it can.
 #[must_use]
 pub fn missing() -> Option<String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("needs root, to mount and to freeze".into());
-    }
-    let devices = ["/dev/fuse", "/dev/loop-control"].into_iter();
-    devices.filter(|device| !Path::new(device).exists()).map(|device| format!("needs {device}")).next()
+    hv_vss_testbed::missing(NEEDS)
 }
 
 impl Ground {
-    /// Takes a namespace for this thread. None where this machine can't, after saying so with the test's name.
+    /// Takes a namespace for this thread. None where the test is skipped, since one of [`NEEDS`] is missing.
     ///
     /// # Panics
-    /// Where nothing may be skipped (`HV_VSS_NO_SKIP=1`), and when the set-up itself fails.
+    /// Where nothing may be skipped, and when the set-up itself fails.
     #[must_use]
     pub fn take() -> Option<Self> {
-        if let Some(reason) = missing() {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            assert!(std::env::var_os(NO_SKIP).is_none(), "{test} can't be run here: it {reason}");
-            // Not through eprintln!, which the test harness would swallow.
-            let _ = io::stderr().write_all(format!("skipped: {test}: {reason}\n").as_bytes());
-            return None;
-        }
-        Some(Self::set_up().unwrap_or_else(|why| panic!("can't set up a place for the test: {why}")))
+        can_run(NEEDS).then(|| Self::set_up().unwrap_or_else(|why| panic!("can't set up a place for the test: {why}")))
     }
 
     fn set_up() -> Result<Self, String> {

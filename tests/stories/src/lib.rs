@@ -4,7 +4,6 @@
 //! hosts, and a writer on every disk. What a story claims it reads from the raw messages the host saw, from the writers' records and from the
 //! scripts' own log; the daemon's word counts only where the word itself is the point, such as the reason for a veto.
 
-mod binaries;
 mod crowd;
 mod gate;
 mod guest;
@@ -18,7 +17,6 @@ pub mod tracer;
 mod vssctl;
 mod writers;
 
-pub use binaries::built;
 pub use crowd::{Crowd, Manners};
 pub use guest::{Daemon, Guest, Operation};
 pub use intruder::Intruder;
@@ -29,8 +27,9 @@ pub use writers::{Writer, Writers, Written};
 
 pub use hv_vss_platform::clock::Monotonic;
 pub use hv_vss_platform::mounts::{FsId, Mount};
-pub use hv_vss_sim::ground::missing;
+pub use hv_vss_sim::ground::{NEEDS, missing};
 pub use hv_vss_sim::{Answered, Event, Fault, Host, Kind, Moment, Sent, Switches, ic};
+pub use hv_vss_testbed::built;
 pub use nix::sys::signal::Signal;
 
 /// One story, told with each of the two drivers: `both_drivers! { fn the_claim(stage: Stage) { ... } }`.

@@ -8,10 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use hv_vss_testbed::built;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-use crate::binaries::built;
 
 /// Starts a process that gets `signal` should this test die without cleaning up.
 ///

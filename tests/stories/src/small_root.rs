@@ -15,10 +15,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hv_vss_sim::ground::write_mount_table;
+use hv_vss_testbed::{built, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::binaries::built;
 use crate::guest::Guest;
 use crate::patience::{PACE, PATIENCE, wait_for};
 use crate::process;
@@ -26,7 +26,7 @@ use crate::stage::Stage;
 
 /// The disk's name on the stage.
 const DISK: &str = "root";
-/// A shell and a syslogd that need no library (package busybox-static).
+/// A shell and a syslogd in one program. Its place in the system.
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Mounts what belongs to no disk, makes the disk the root, and becomes the program after it.
@@ -326,7 +326,7 @@ fn lay_out(stage: &Stage, max_frozen: Duration) {
     {
         install(&built(library), prefix.join("lib/hv_vss/plugins").join(plugin));
     }
-    install(Path::new(BUSYBOX), root.join("bin/busybox"));
+    install(&program("busybox").expect("a test that needs it is skipped without"), root.join("bin/busybox"));
     for library in libraries.clone() {
         let to = root.join(library.strip_prefix("/").unwrap_or(&library));
         to.parent().into_iter().for_each(|above| made(fs::create_dir_all(above), above));

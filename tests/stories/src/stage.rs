@@ -10,9 +10,9 @@ use std::time::Duration;
 use hv_vss_platform::mounts::{FsId, Mount};
 use hv_vss_sim::Kind;
 use hv_vss_sim::ground::{Disk, Ground, write_mount_table};
+use hv_vss_testbed::built;
 use nix::sys::signal::Signal;
 
-use crate::binaries::built;
 use crate::guest::Guest;
 use crate::process;
 use crate::writers::PACE;
@@ -64,7 +64,7 @@ pub fn line(fstype: &str, on: &str) -> Mount {
 }
 
 impl Stage {
-    /// An empty stage in a mount namespace of its own; none where this machine can't (it says so, and fails where nothing may be skipped).
+    /// An empty stage in a mount namespace of its own; none where the test is skipped.
     #[must_use]
     pub fn take(driver: Kind) -> Option<Self> {
         let ground = Ground::take()?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::small_root::SmallRoot;
 use hv_vss_stories::{Answered, Signal, Stage, both_drivers};
+use hv_vss_testbed::needs;
 
 /// Between two of the host's questions while all is frozen.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(400);
@@ -61,6 +62,7 @@ fn is_well(system: &SmallRoot) {
 both_drivers! {
     /// Row 7: the log, too, is on the filesystem that is frozen.
     fn a_daemon_on_the_root_it_has_frozen_answers_the_host_all_the_while(stage: Stage) {
+        needs!(Busybox);
         let system = system(stage);
         let rounds = number("HV_VSS_ROOT_ROUNDS", 1);
         let (mut ran, mut belongings) = (Vec::new(), None);
@@ -92,6 +94,7 @@ both_drivers! {
     }
 
     fn an_operators_shell_thaws_the_root_with_one_line_of_built_ins(stage: Stage) {
+        needs!(Busybox);
         let mut system = system(stage);
         let mut shell = system.shell();
         system.host_may(Freeze);
@@ -112,6 +115,7 @@ both_drivers! {
     }
 
     fn a_termination_thaws_the_root_and_ends_the_daemon(stage: Stage) {
+        needs!(Busybox);
         let mut system = system(stage);
         system.host_may(Freeze);
         system.syslogd_is_stuck();
@@ -126,6 +130,7 @@ both_drivers! {
     }
 
     fn a_daemon_that_is_killed_lets_go_of_the_root_it_lives_on(stage: Stage) {
+        needs!(Busybox);
         let mut system = system(stage);
         system.host_may(Freeze);
         system.syslogd_is_stuck();

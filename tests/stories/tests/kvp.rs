@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Guest, Signal, Stage, both_drivers, line, our_driver, pool};
+use hv_vss_testbed::needs;
 
 /// How long something that comes by itself may take.
 const SOON: Duration = Duration::from_secs(8);
@@ -69,6 +70,7 @@ fn a_backup_works(guest: &Guest) {
 
 both_drivers! {
     fn a_pool_on_a_frozen_disk_is_not_written_while_it_is_frozen_and_no_freeze_waits_for_its_lock(stage: Stage) {
+        needs!(Python);
         let (stage, directory) = reporting(stage);
         let guest = stage.start();
         guest.host_may(Check);

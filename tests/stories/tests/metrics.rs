@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Guest, Signal, Stage, line, our_driver};
+use hv_vss_testbed::needs;
 
 /// Prints each sample as `name{labels} value`, or fails at what is no OpenMetrics.
 const PARSE: &str = r#"
@@ -20,18 +21,9 @@ for family in text_string_to_metric_families(sys.stdin.read()):
 /// The system's own interpreter: that is the one whose packages Debian's are for.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// The samples of this text; `None` where the parser is not installed.
+/// The samples of this text; `None` where the test is skipped.
 fn samples(text: &str) -> Option<Vec<String>> {
-    let installed =
-        Command::new(PYTHON).args(["-c", "import prometheus_client.openmetrics.parser"]).stderr(Stdio::null()).status();
-    if !installed.is_ok_and(|status| status.success()) {
-        assert!(
-            std::env::var_os("HV_VSS_NO_SKIP").is_none(),
-            "python3-prometheus-client is not installed, and nothing may be skipped"
-        );
-        println!("skipped: python3-prometheus-client is not installed");
-        return None;
-    }
+    needs!(Prometheus);
     let mut parser = Command::new(PYTHON);
     let mut parser =
         parser.args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it was there just now");

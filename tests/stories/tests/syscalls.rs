@@ -12,6 +12,7 @@ use std::process::Command;
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::tracer::{Call, Ground, Tracer, Window, judge};
 use hv_vss_stories::{Guest, Mount, Signal, Stage, both_drivers, line};
+use hv_vss_testbed::needs;
 
 /// The daemon and its plugin hosts.
 fn ours(guest: &Guest) -> Vec<i32> {
@@ -103,6 +104,7 @@ fn operator_asks_for_status(guest: &Guest) {
 
 both_drivers! {
     fn while_frozen_no_call_could_wait_for_a_disk(stage: Stage) {
+        needs!(Strace);
         let mut guest = system(stage);
         guest.host_may(Check);
         let judged = traced(&mut guest, |guest| {
@@ -119,6 +121,7 @@ both_drivers! {
 
     /// It writes to the very disk that is frozen: just before, since a CHECK has ended, and just after.
     fn while_frozen_an_observer_that_writes_to_that_disk_makes_no_call_at_all_that_could_wait(stage: Stage) {
+        needs!(Strace);
         let stage = stage.disk("root").disk("data").disk("more").hook("10-a", "");
         let pool = stage.scratch("root").join("pool");
         let table = format!("[plugin.kvp_report]\nenabled = true\ndirectory = \"{}\"", pool.display());
@@ -136,6 +139,7 @@ both_drivers! {
     }
 
     fn on_an_operators_signal_no_call_could_wait_for_a_disk(stage: Stage) {
+        needs!(Strace);
         let mut guest = system(stage);
         let judged = traced(&mut guest, |guest| {
             guest.host_may(Freeze);
@@ -148,6 +152,7 @@ both_drivers! {
     }
 
     fn on_a_termination_no_call_could_wait_for_a_disk_before_everything_runs(stage: Stage) {
+        needs!(Strace);
         let mut guest = system(stage);
         let judged = traced(&mut guest, |guest| {
             guest.host_may(Freeze);
@@ -160,6 +165,7 @@ both_drivers! {
     }
 
     fn when_the_host_never_thaws_no_call_could_wait_for_a_disk(stage: Stage) {
+        needs!(Strace);
         let stage = stage.disk("root").disk("data").disk("more").hook("10-a", "");
         let mut guest = stage.installed_on("root").time("max_frozen", "1s").start();
         let judged = traced(&mut guest, |guest| {
@@ -172,6 +178,7 @@ both_drivers! {
 
     /// The last of three refuses: two are suspended already, and are let go again.
     fn when_a_freeze_fails_half_way_no_call_could_wait_for_a_disk(stage: Stage) {
+        needs!(Strace);
         let mut guest = system(stage);
         guest.goes_wrong("root", hv_vss_stories::Moment::Suspend, hv_vss_stories::Fault::DelayMs(150));
         guest.table_changes(|table| table.insert(0, Mount { fsid: hv_vss_stories::FsId([9; 8]), ..line("ufs", "/nowhere") }));
@@ -184,6 +191,7 @@ both_drivers! {
 
     /// The list can say no: a plugin that writes a file in the midst of it is caught, with the name of what it wrote to.
     fn a_plugin_that_writes_to_a_file_while_others_are_frozen_is_caught(stage: Stage) {
+        needs!(Strace);
         let file = stage.scratch("diary");
         let library = compiled(&stage, &file);
         // First in the table, so that it is asked to freeze last.

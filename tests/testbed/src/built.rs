@@ -1,4 +1,4 @@
-//! Where the programs under test are: beside the test itself, built by the same `cargo build --workspace`.
+//! Where the programs under test are: beside the test itself, built by one `cargo build --workspace`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 /// # Panics
 /// When it has not been built.
 #[must_use]
+#[track_caller]
 pub fn built(name: &str) -> PathBuf {
     let path = directory().join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --workspace` before the stories", path.display());
+    assert!(path.exists(), "{} is not there: run `cargo build --workspace` before the test", path.display());
     path
 }
 
@@ -20,5 +21,16 @@ fn directory() -> PathBuf {
     match above.file_name() {
         Some(name) if name == "deps" => above.parent().map(Path::to_owned).expect("deps lies in target"),
         _ => above.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_never_built_is_asked_for() {
+        let panic = std::panic::catch_unwind(|| built("hv_vss_no_such_program")).expect_err("it is not there");
+        assert!(panic.downcast_ref::<String>().expect("words").contains("cargo build --workspace"));
     }
 }

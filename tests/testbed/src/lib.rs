@@ -1,0 +1,23 @@
+//! What every test stands on, in one place: what it [needs](needs!), the one rule for skipping it,
+//! [how long it waits](patience), and [where the programs are](built) that it starts.
+//!
+//! A test declares its needs in its first line:
+//!
+//! ```text
+//! #[test]
+//! fn a_manual_is_clean() {
+//!     needs!(Mandoc);
+//!     ...
+//! ```
+//!
+//! Where one of them is missing, the test says so, returns and counts as skipped. With
+//! `HV_VSS_NO_SKIP=1` it fails instead. [`Need`] is the list of all needs.
+//!
+mod built;
+mod gate;
+mod need;
+pub mod patience;
+
+pub use built::built;
+pub use gate::{NO_SKIP, RECORD, can_run, missing};
+pub use need::{Kind, Need, program};

@@ -83,7 +83,7 @@ for manual in $MANUALS; do
 	    grep -v '^\.' | sed 's/\\e/\\/g' > "$out/example.c"
 	[ -s "$out/example.c" ] || continue
 	"$zig" cc -target x86_64-freebsd.14.0 -Wall -Wextra -Werror -c \
-	    -I"$out/include" -o "$out/example.o" "$out/example.c"
+	    -I"$module" -o "$out/example.o" "$out/example.c"
 	echo "ok $manual's example compiles: $(wc -l < "$out/example.c") lines"
 done
 

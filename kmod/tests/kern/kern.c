@@ -13,7 +13,8 @@ void (*kern_while_asleep)(void);
 
 static int locks, allocations, selected, knlists;
 static void *woken;
-static int64_t clock_ns;
+#define	BOOT_NS	((int64_t)1700000000 * 1000000000)
+static int64_t clock_ns = BOOT_NS;
 static struct callout *callout;		/* the driver has just one */
 static struct task *tasks[4];
 static struct { char call[32]; int error; } failure;
@@ -145,6 +146,7 @@ void
 wakeup(void *chan)
 {
 	woken = chan;
+	kern_thread_wake(chan);
 }
 
 void *
@@ -155,6 +157,8 @@ kern_malloc(size_t size, struct malloc_type *type, int flags)
 	(void)type;
 	KASSERT((flags & M_WAITOK) != 0, ("malloc without M_WAITOK"));
 	may_sleep("malloc");
+	/* A writer that waits may be the one that could give it. */
+	KASSERT(curthread->holding == 0, ("allocates while it suspends"));
 	p = calloc(1, size);
 	KASSERT(p != NULL, ("out of memory"));
 	if ((flags & M_ZERO) == 0)
@@ -182,6 +186,21 @@ void
 kern_step_clock(int64_t ns)
 {
 	clock_ns += ns;
+}
+
+sbintime_t
+sbinuptime(void)
+{
+	int64_t up = clock_ns - BOOT_NS;
+
+	return (SBT_1S + up / 1000000000 * SBT_1S +
+	    (up % 1000000000 << 32) / 1000000000);
+}
+
+int64_t
+sbttous(sbintime_t t)
+{
+	return ((t >> 32) * 1000000 + ((t & 0xffffffff) * 1000000 >> 32));
 }
 
 void
@@ -395,10 +414,12 @@ kern_reset(void)
 	KASSERT(knlists == 0, ("%d knlists left", knlists));
 	for (size_t i = 0; i < nitems(tasks); i++)
 		KASSERT(tasks[i] == NULL, ("a task is still queued"));
-	clock_ns = (int64_t)1700000000 * 1000000000;
+	clock_ns = BOOT_NS;
 	selected = 0;
 	callout = NULL;
 	failure.call[0] = '\0';
+	kern_thread_reset();
+	kern_vfs_reset();
 	kern_sysctl_reset();
 	kern_cdev_reset();
 	kern_vmbus_reset();

@@ -107,7 +107,6 @@ void	knlist_add(struct knlist *, struct knote *, int);
 void	knlist_remove(struct knlist *, struct knote *, int);
 void	knlist_delete(struct knlist *, struct thread *, int);
 #define	KNLIST_EMPTY(list)	((list)->first == NULL)
-#define	curthread		((struct thread *)NULL)
 void	KNOTE_LOCKED(struct knlist *, long);
 
 /* Character devices */
@@ -228,6 +227,8 @@ void	vmbus_chan_close(struct vmbus_channel *);
 int	vmbus_chan_recv(struct vmbus_channel *, void *, int *, uint64_t *);
 int	vmbus_chan_send(struct vmbus_channel *, uint16_t, uint16_t, void *,
 	    int, uint64_t);
+
+#include "kern_vfs.h"
 
 /*
  * The tests' view.

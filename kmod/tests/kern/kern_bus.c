@@ -243,6 +243,7 @@ devctl_notify(const char *system, const char *subsystem, const char *type,
 	size_t used = strlen(events);
 
 	may_sleep("devctl_notify");
+	KASSERT(!kern_holds_any(), ("devd is told while something is held"));
 	snprintf(events + used, sizeof(events) - used, "%s %s %s %s\n", system,
 	    subsystem, type, data);
 }

@@ -132,7 +132,7 @@ kern_open(const char *name, int flags, int *error)
 	if (n != NULL) {
 		f->dev = *n;
 		current = f;
-		*error = f->dev->sw->d_open(f->dev, flags, 0, NULL);
+		*error = f->dev->sw->d_open(f->dev, flags, 0, curthread);
 		current = NULL;
 	}
 	if (*error != 0) {
@@ -166,7 +166,8 @@ kern_ioctl(struct kern_file *f, u_long cmd, void *data)
 	if (f->dev == NULL)
 		return (ENXIO);
 	current = f;
-	error = f->dev->sw->d_ioctl(f->dev, cmd, data, f->flags, NULL);
+	error = f->dev->sw->d_ioctl(f->dev, cmd, data, f->flags,
+	    curthread);
 	current = NULL;
 	KASSERT(kern_locks() == 0, ("ioctl left a mutex held"));
 	return (error);
@@ -180,7 +181,7 @@ kern_poll(struct kern_file *f, int wanted)
 	if (f->dev == NULL)
 		return (POLLHUP);
 	current = f;
-	revents = f->dev->sw->d_poll(f->dev, wanted, NULL);
+	revents = f->dev->sw->d_poll(f->dev, wanted, curthread);
 	current = NULL;
 	KASSERT(kern_locks() == 0, ("poll left a mutex held"));
 	return (revents);

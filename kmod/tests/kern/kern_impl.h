@@ -19,6 +19,12 @@ void	kern_sysctl_reset(void);
 void	kern_bus_reset(void);
 void	kern_cdev_reset(void);
 void	kern_vmbus_reset(void);
+void	kern_thread_reset(void);
+void	kern_vfs_reset(void);
+/* Sleeps until woken or until then (0: without an end). */
+int	kern_thread_sleep(const void *chan, sbintime_t until);
+/* Does a thread of the module own a suspension? */
+int	kern_holds_any(void);
 /* Is this the one bus, or its one child? */
 int	kern_is_bus(device_t dev);
 int	kern_is_child(device_t dev);

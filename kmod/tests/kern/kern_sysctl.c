@@ -9,6 +9,7 @@
 static struct { char name[32]; struct sysctl_ctx_list *ctx;
     kern_sysctl_t *handler; void *arg1; intmax_t arg2; int *value; } oids[32];
 static struct { char name[32]; int *value; } tunables[4];
+static struct { char name[32]; kern_sysctl_t *handler; void *arg1; } fixed[8];
 
 void
 kern_sysctl_reset(void)
@@ -97,8 +98,8 @@ sysctl_handle_int(struct sysctl_oid *oid, void *p, intmax_t arg2,
 	return (sysctl_copy(req, p, sizeof(int)));
 }
 
-static int
-handle_u64(struct sysctl_oid *oid, void *p, intmax_t arg2,
+int
+kern_handle_u64(struct sysctl_oid *oid, void *p, intmax_t arg2,
     struct sysctl_req *req)
 {
 	(void)oid;
@@ -113,7 +114,7 @@ SYSCTL_ADD_U64(struct sysctl_ctx_list *ctx, struct sysctl_oid_list *parent,
 {
 	(void)val;
 	SYSCTL_ADD_PROC(ctx, parent, nbr, name, access | CTLFLAG_MPSAFE, p, 0,
-	    handle_u64, "QU", descr);
+	    kern_handle_u64, "QU", descr);
 	return (NULL);
 }
 
@@ -124,7 +125,22 @@ sysctl_do(const char *name, struct sysctl_req *req)
 		if (oids[i].ctx != NULL && strcmp(oids[i].name, name) == 0)
 			return (oids[i].handler(NULL, oids[i].arg1,
 			    oids[i].arg2, req));
+	for (size_t i = 0; i < nitems(fixed); i++)
+		if (strcmp(fixed[i].name, name) == 0)
+			return (fixed[i].handler(NULL, fixed[i].arg1, 0, req));
 	return (ENOENT);
+}
+
+void
+kern_sysctl_fixed(const char *name, kern_sysctl_t *handler, void *arg1)
+{
+	for (size_t i = 0; i < nitems(fixed); i++)
+		if (fixed[i].handler == NULL) {
+			strlcpy(fixed[i].name, name, sizeof(fixed[i].name));
+			fixed[i].handler = handler;
+			fixed[i].arg1 = arg1;
+			return;
+		}
 }
 
 int

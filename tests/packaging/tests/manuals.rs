@@ -15,6 +15,7 @@ use hv_vss_testbed::needs;
 fn manuals() -> Vec<PathBuf> {
     let mut all: Vec<_> = fs::read_dir(source("man")).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.push(source("kmod/broker/hv_vss.4"));
+    all.push(source("kmod/vfsfreeze/vfsfreeze.4"));
     all
 }
 

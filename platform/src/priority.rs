@@ -40,9 +40,7 @@ mod tests {
 
     #[test]
     fn root_can_have_the_highest_and_give_it_back() {
-        if !nix::unistd::geteuid().is_root() {
-            return;
-        }
+        hv_vss_testbed::needs!(Root);
         // SAFETY: as above.
         let now = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
         highest().unwrap();

@@ -126,12 +126,7 @@ mod bad_disks {
 
     /// A stage on a small disk, in a mount namespace of this thread's own.
     fn on_a_small_disk() -> Option<Stage> {
-        let root = nix::unistd::geteuid().is_root();
-        assert!(root || std::env::var_os("HV_VSS_NO_SKIP").is_none(), "this test needs root");
-        if !root {
-            eprintln!("skipped: needs root, to mount a small disk");
-            return None;
-        }
+        hv_vss_testbed::needs!(Root);
         let stage = Stage::new();
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(NOWHERE, "/", NOWHERE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOWHERE).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hv_vss_plugin::abi;
+use hv_vss_testbed::needs;
 
 /// Lists the sizes and offsets of structs as Rust has them, and writes the C program that prints the same.
 macro_rules! layouts {
@@ -137,6 +138,7 @@ fn the_rust_mirror_has_the_layout_that_a_c_compiler_gives_the_header() {
 
 #[test]
 fn cxx17_takes_the_header_and_gives_it_the_same_layout() {
+    needs!(Cxx);
     let (rust, source) = structs();
     let program = compile("c++", &[&["-std=c++17", "-x", "c++"][..], &STRICT].concat(), &source, "layout-cxx");
     let output = Command::new(program).output().unwrap();

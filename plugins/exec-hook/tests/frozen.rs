@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use disk::{Disk, own_mounts, run, text};
+use hv_vss_testbed::needs;
 use serde_json::json;
 use stage::{Stage, becomes_true, done, lives};
 
@@ -50,6 +51,7 @@ fn while_frozen_the_process_has_no_file_of_a_disk_open_and_waits_for_the_orchest
 
 #[test]
 fn the_disk_with_the_hooks_themselves_may_be_the_frozen_one() {
+    needs!(Root, Loop, Ext4, Mount);
     own_mounts();
     let Some(mut stage) = Stage::new() else { return };
     let disk = Disk::new(&stage.ground);

@@ -12,21 +12,11 @@ use hv_vss_platform::clock;
 use hv_vss_platform::mounts::Mount;
 use hv_vss_plugin_host::conformance::{Trial, Verdict, run};
 use hv_vss_sim::ground::Ground;
+use hv_vss_testbed::example;
 use hv_vss_wire::{Call, Outcome, Role, Step};
 use stage::*;
 
-/// Built with the SDK's own tests, so it may have to be built here first.
-#[track_caller]
 fn fifreeze() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let program = Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin"));
-    let target = program.parent().and_then(Path::parent).expect("the target directory");
-    let mut build = std::process::Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "hv-vss-plugin", "--example", "fifreeze", "--target-dir"]).arg(target);
-    if program.parent().is_some_and(|profile| profile.ends_with("release")) {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("cargo").success(), "the example does not build");
     example("fifreeze")
 }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hv_vss_testbed::needs;
 use stage::*;
 
 const NOBODY: u32 = 65534;
@@ -96,9 +97,7 @@ fn is_loaded(plugin: &Path) {
 
 #[test]
 fn a_library_is_loaded_only_while_nobody_else_could_have_put_it_there_and_else_none_of_it_runs() {
-    if !can_run_as_root("a library in a directory that others may write to") {
-        return;
-    }
+    needs!(Root);
     let libraries = Libraries::new("writable");
     let library = libraries.library("libbrought.so", &[]);
     for tags in ["-Wl,--enable-new-dtags", "-Wl,--disable-new-dtags"] {
@@ -126,9 +125,7 @@ fn a_library_is_loaded_only_while_nobody_else_could_have_put_it_there_and_else_n
 
 #[test]
 fn a_librarys_own_search_path_is_judged_too() {
-    if !can_run_as_root("a library of a library") {
-        return;
-    }
+    needs!(Root);
     let (far, near) = (Libraries::new("far"), Libraries::new("near"));
     far.library("libfar.so", &[]);
     let far_directory = far.0.display().to_string();
@@ -152,9 +149,7 @@ fn a_librarys_own_search_path_is_judged_too() {
 
 #[test]
 fn a_search_path_that_is_not_there_must_be_one_that_only_root_could_make() {
-    if !can_run_as_root("a search path that is not there") {
-        return;
-    }
+    needs!(Root);
     let libraries = Libraries::new("not-there");
     libraries.library("libbrought.so", &[]);
     let whole = libraries.0.display().to_string();
@@ -164,9 +159,7 @@ fn a_search_path_that_is_not_there_must_be_one_that_only_root_could_make() {
 
 #[test]
 fn what_depends_on_where_a_process_happens_to_be_is_refused_and_origin_is_understood() {
-    if !can_run_as_root("search paths of every kind") {
-        return;
-    }
+    needs!(Root);
     let libraries = Libraries::new("kinds");
     let library = libraries.library("libbrought.so", &[]);
     let whole = libraries.0.display().to_string();

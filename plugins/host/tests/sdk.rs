@@ -5,6 +5,7 @@ mod stage;
 use std::path::PathBuf;
 
 use hv_vss_plugin_host::conformance::hosted::Ended;
+use hv_vss_testbed::example;
 use hv_vss_wire::{Answer, Call, Claim, Event};
 use stage::*;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_plugin_host::conformance::{Trial, Verdict, run};
+use hv_vss_testbed::needs;
 use hv_vss_wire::{Answer, Call, Event};
 use stage::*;
 
@@ -124,6 +125,7 @@ impl Drop for Application {
 
 #[test]
 fn while_frozen_nobody_writes_and_the_database_file_alone_holds_every_committed_row() {
+    needs!(Sqlite);
     let database = Database::new("rest");
     let application = Application::busy_on(&database);
     let plugin = plugin();
@@ -152,6 +154,7 @@ fn while_frozen_nobody_writes_and_the_database_file_alone_holds_every_committed_
 
 #[test]
 fn a_killed_host_holds_nothing_back() {
+    needs!(Sqlite);
     let database = Database::new("killed");
     let application = Application::busy_on(&database);
     let plugin = plugin();
@@ -167,6 +170,7 @@ fn a_killed_host_holds_nothing_back() {
 
 #[test]
 fn a_missing_database_or_setting_is_a_sentence() {
+    needs!(Sqlite);
     let plugin = plugin();
     let open = |key: &str, value: &str| {
         let mut stage = Stage::around(&plugin.0, &[]);
@@ -186,6 +190,7 @@ fn a_missing_database_or_setting_is_a_sentence() {
 
 #[test]
 fn a_database_that_is_not_in_wal_mode_fails_the_check_with_the_remedy() {
+    needs!(Sqlite);
     let database = Database::new("journal");
     // An empty file is an empty database, in the default mode.
     fs::write(database.file(), "").expect("a file");
@@ -199,6 +204,7 @@ fn a_database_that_is_not_in_wal_mode_fails_the_check_with_the_remedy() {
 
 #[test]
 fn it_keeps_every_promise_beside_a_busy_application() {
+    needs!(Sqlite);
     let database = Database::new("promises");
     let application = Application::busy_on(&database);
     let plugin = plugin();

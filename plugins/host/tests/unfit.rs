@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use hv_vss_testbed::needs;
 use stage::*;
 
 /// The sentence about a file.
@@ -82,9 +83,7 @@ fn a_plugin_truncated_at_every_512th_byte_is_found_unfit_and_never_crashes_the_h
 
 #[test]
 fn a_file_that_somebody_else_could_have_changed_is_not_loaded() {
-    if !can_run_as_root("a_file_that_somebody_else_could_have_changed_is_not_loaded") {
-        return;
-    }
+    needs!(Root);
     let whole = fs::read(plugin_with(&["-DCONSTRUCTOR=abort()"])).unwrap();
     let writable = file_of(&whole);
     fs::set_permissions(&writable.0, fs::Permissions::from_mode(0o666)).unwrap();

@@ -7,18 +7,14 @@ mod stage;
 use std::fs;
 use std::path::Path;
 
+use hv_vss_testbed::needs;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use stage::*;
 
-/// A stage on a small disk of its own, in a mount namespace of this thread's own. None without root; in CI that is no excuse.
+/// A stage on a small disk of its own, in a mount namespace of this thread's own. None where the test is skipped.
 fn stage_on_a_small_disk(options: &str) -> Option<Stage> {
-    let root = nix::unistd::geteuid().is_root();
-    assert!(root || std::env::var_os("HV_VSS_NO_SKIP").is_none(), "this test needs root");
-    if !root {
-        eprintln!("skipped: needs root, to mount a small disk");
-        return None;
-    }
+    needs!(Root);
     built();
     let nowhere: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNS).unwrap();

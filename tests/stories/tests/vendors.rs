@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{Guest, Signal, Stage, both_drivers, our_driver};
+use hv_vss_testbed::example;
 
 /// The plugin of the host's own tests, compiled into the stage's plugin directory as `mischief.so`.
 #[track_caller]
@@ -72,19 +73,10 @@ fn queued_listens_on(socket: &Path) -> Receiver<String> {
     heard
 }
 
-/// The SDK's example for ext4, built and installed as `fifreeze.so`; the disks of the stage are shown to the daemon as what they really are.
+/// The SDK's example for ext4, installed as `fifreeze.so`; the disks of the stage are shown to the daemon as what they really are.
 #[track_caller]
 fn with_fifreeze(stage: Stage) -> Stage {
-    let test = std::env::current_exe().expect("the name of this test program");
-    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
-    let target = profile.parent().expect("target/PROFILE");
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    build.args(["build", "--quiet", "--package", "hv-vss-plugin", "--example", "fifreeze", "--target-dir"]).arg(target);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("cargo").success(), "the example does not build");
-    let library = std::fs::read(profile.join("examples/libfifreeze.so")).expect("the example");
+    let library = std::fs::read(example("fifreeze")).expect("the example");
     stage
         .file_in_plugins("fifreeze.so", &library)
         .table(|mounts| mounts.iter_mut().for_each(|mount| mount.fstype = "ext4".into()))

@@ -9,8 +9,23 @@ use std::path::{Path, PathBuf};
 #[must_use]
 #[track_caller]
 pub fn built(name: &str) -> PathBuf {
-    let path = directory().join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --workspace` before the test", path.display());
+    there(directory().join(name), "cargo build --workspace")
+}
+
+/// The library of the example of this name.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let file = format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    there(directory().join("examples").join(file), "cargo build --workspace --examples")
+}
+
+#[track_caller]
+fn there(path: PathBuf, command: &str) -> PathBuf {
+    assert!(path.exists(), "{} is not there: run `{command}` before the test", path.display());
     path
 }
 

@@ -18,6 +18,6 @@ mod gate;
 mod need;
 pub mod patience;
 
-pub use built::built;
+pub use built::{built, example};
 pub use gate::{NO_SKIP, RECORD, can_run, missing};
 pub use need::{Kind, Need, program};

@@ -16,6 +16,7 @@ use hv_vss_platform::clock;
 use hv_vss_platform::mounts::{FsId, Mount};
 pub use hv_vss_plugin_host::conformance::hosted::Ended;
 use hv_vss_plugin_host::conformance::hosted::Hosted;
+use hv_vss_testbed::needs;
 use hv_vss_wire::{Answer, Call, Event, Level, Outcome, Phase, Progress, Role, Step};
 
 /// Long enough for a busy machine; nothing waits this long unless something is wrong.
@@ -29,21 +30,9 @@ struct Built {
 
 fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        // target/PROFILE/deps/this-test
-        let profile = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-        let cargo = Path::new(env!("CARGO"));
-        // The tests may have been carried to another machine, together with what they test.
-        if cargo.exists() {
-            let mut build = Command::new(cargo);
-            build.args(["build", "-q", "-p", "hv-vss-plugin-host", "-p", "hv-vss-plugin-exec-hook"]);
-            build.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-            if profile.ends_with("release") {
-                build.arg("--release");
-            }
-            assert!(build.status().unwrap().success(), "the plugin and its host do not build");
-        }
-        Built { host: profile.join("hv_vss_plugin"), plugin: profile.join("libexec_hook.so") }
+    BUILT.get_or_init(|| Built {
+        host: hv_vss_testbed::built("hv_vss_plugin"),
+        plugin: hv_vss_testbed::built("libexec_hook.so"),
     })
 }
 
@@ -56,22 +45,16 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Nothing in hooks.d yet, the plugin not yet opened. None without root; in CI that is no excuse.
+    /// Nothing in hooks.d yet, the plugin not yet opened. None without root, to which hooks must belong.
     #[track_caller]
     pub fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        needs!(Root, Procps);
         // First of all, so that nothing is left lying about if they don't build.
         built();
         let name = format!("hv_vss-hooks-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let ground = std::env::temp_dir().join(name);
         fs::create_dir(&ground).unwrap();
-        let root = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&ground).unwrap()) == 0;
-        assert!(root || std::env::var_os("CI").is_none(), "these tests need root, and in CI nothing is skipped");
-        if !root {
-            eprintln!("skipped: needs root, since hooks must belong to root");
-            fs::remove_dir(&ground).unwrap();
-            return None;
-        }
         mode(&ground, 0o755);
         fs::create_dir(ground.join("hooks.d")).unwrap();
         mode(&ground.join("hooks.d"), 0o755);

@@ -17,16 +17,6 @@ use hv_vss_wire::{About, Answer, Call, Event, Outcome, Role, Step};
 /// Long enough for a busy machine; nothing waits this long unless something is wrong.
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// Whether a test that needs root can be run. Says what is skipped, and is no excuse in CI.
-pub fn can_run_as_root(test: &str) -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    assert!(root || std::env::var_os("HV_VSS_NO_SKIP").is_none(), "{test} can't be run here: it needs root");
-    if !root {
-        eprintln!("skipped: {test}: needs root");
-    }
-    root
-}
-
 fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -79,20 +69,6 @@ pub fn plugin_with(options: &[&str]) -> PathBuf {
     assert!(status.success(), "the test plugin does not compile with {options:?}");
     compiled.insert(options, file.clone());
     file
-}
-
-/// A plugin written in Rust, from the examples of this package or of the SDK's.
-#[track_caller]
-pub fn example(name: &str) -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_hv_vss_plugin"));
-    let file = format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let path = program.with_file_name("examples").join(file);
-    assert!(
-        path.exists(),
-        "{} is not there: examples are built by cargo test without --test (or by cargo build --examples)",
-        path.display()
-    );
-    path
 }
 
 /// The plugin host under test, with one plugin in it.

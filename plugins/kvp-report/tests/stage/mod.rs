@@ -40,15 +40,8 @@ pub struct Built {
 pub fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // target/PROFILE/deps/this-test
-        let profile = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-        for name in ["hv_vss_plugin", "libkvp_report.so"] {
-            assert!(
-                profile.join(name).exists(),
-                "{name} is not there: run `cargo build --workspace` before these tests"
-            );
-        }
-        Built { host: profile.join("hv_vss_plugin"), plugin: profile.join("libkvp_report.so"), hammer: hammer() }
+        let built = hv_vss_testbed::built;
+        Built { host: built("hv_vss_plugin"), plugin: built("libkvp_report.so"), hammer: hammer() }
     })
 }
 

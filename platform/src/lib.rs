@@ -23,6 +23,7 @@ pub mod syslog;
 pub mod threads;
 pub mod title;
 pub mod ufssuspend;
+pub mod vfsfreeze;
 pub mod vnodes;
 
 pub use error::{OsError, Result};

@@ -13,6 +13,7 @@ pub mod flush;
 pub mod limits;
 pub mod memory;
 pub mod mounts;
+pub mod network;
 pub mod peer;
 pub mod priority;
 pub mod process;

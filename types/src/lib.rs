@@ -5,8 +5,10 @@
 
 mod instant;
 mod mount;
+mod network;
 mod operation;
 
 pub use instant::Monotonic;
 pub use mount::{FsId, Mount, Table, holder};
+pub use network::{Gateway, Interface, System};
 pub use operation::{Operation, Verdict};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::records::{MOST_RECORDS, RECORD_SIZE};
+use hv_vss_kvp_core::{MOST_RECORDS, RECORD_SIZE};
 
 /// Why a pool can't be read or changed. Its text is a whole sentence.
 #[derive(Debug)]

@@ -8,12 +8,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::Pool;
-use crate::edit::{Change, Edit, plan};
+use hv_vss_kvp_core::{Change, Edit, MOST_RECORDS, Pool, RECORD_SIZE, Records, plan};
+
 use crate::error::PoolError;
 use crate::lock::{self, Kind, Patience};
 use crate::place;
-use crate::records::{MOST_RECORDS, RECORD_SIZE, Records};
 use crate::stamp::Stamp;
 
 /// A pool, by its directory and number.

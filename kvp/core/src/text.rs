@@ -54,6 +54,11 @@ const fn most_units(size: usize) -> usize {
     size / 2 - 2
 }
 
+/// Whether the driver passes all of this on from a field of `size` bytes.
+pub(crate) fn holds(text: &str, size: usize) -> bool {
+    text.chars().all(|c| c.len_utf16() == 1) && fits(text, size)
+}
+
 /// All characters left are one unit each.
 fn fits(text: &str, size: usize) -> bool {
     text.len() < size && text.chars().nth(most_units(size)).is_none()

@@ -100,13 +100,12 @@ impl Holds {
         self.holds.iter().filter(|hold| hold.state != State::LetGo).map(|hold| hold.expiry).min()
     }
 
-    /// What must be let go without being told to, in the order to do it: filesystems before applications, the latest first. With `expired_by`
+    /// What must be let go without being told to, in the order to do it: filesystems in freezing order, then applications. With `expired_by`
     /// only what has expired at that instant.
     #[must_use]
     pub fn to_let_go(&self, expired_by: Option<Monotonic>) -> Vec<Hold> {
         let due = |hold: &&Hold| hold.state != State::LetGo && expired_by.is_none_or(|now| hold.expiry <= now);
         let mut due: Vec<_> = self.holds.iter().filter(due).cloned().collect();
-        due.reverse();
         due.sort_by_key(|hold| hold.key.role == Role::Application);
         due
     }
@@ -136,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn filesystems_are_let_go_before_applications_and_the_latest_first() {
+    fn filesystems_are_let_go_in_freezing_order_and_before_applications() {
         let order: Vec<_> = three().to_let_go(None).iter().map(|hold| hold.key.fsid.map(|id| id.0[0])).collect();
-        assert_eq!(order, [Some(2), Some(1), None]);
+        assert_eq!(order, [Some(1), Some(2), None]);
     }
 
     #[test]

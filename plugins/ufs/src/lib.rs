@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use hv_vss_platform::mounts::FsId;
-use hv_vss_platform::ufssuspend;
+use hv_vss_platform::{descriptors, ufssuspend};
 use hv_vss_plugin::{About, Claim, Failure, Mount, Opening, Plugin, Step, export_plugin};
 
 /// The device as FreeBSD names it.
@@ -68,7 +68,7 @@ impl Plugin for Ufs {
         self.is_fit()?;
         let cannot =
             |error: hv_vss_platform::OsError| Failure::Refused(format!("{} can't be frozen: {error}", mount.on));
-        let descriptor = ufssuspend::open(&self.device).map_err(cannot)?;
+        let descriptor = ufssuspend::open(&self.device).and_then(|new| self.above_the_others(new)).map_err(cannot)?;
         let suspension = Suspension { filesystem: FsId(mount.fsid), on: mount.on.to_owned(), descriptor };
         // The last moment to turn back: once in the kernel, the call can't be interrupted.
         if step.cancelled() {
@@ -92,6 +92,15 @@ impl Plugin for Ufs {
 }
 
 impl Ufs {
+    /// At the end of a process the kernel closes its descriptors in ascending order, and filesystems have to be released in freezing order: this
+    /// one's number must be above those that hold already.
+    fn above_the_others(&self, new: OwnedFd) -> hv_vss_platform::Result<OwnedFd> {
+        match self.held.last().map(|last| last.descriptor.as_raw_fd()) {
+            Some(last) if last > new.as_raw_fd() => descriptors::move_up(new, last + 1),
+            _ => Ok(new),
+        }
+    }
+
     fn is_fit(&self) -> Result<(), Failure> {
         let holding: Vec<RawFd> = self.held.iter().map(|held| held.descriptor.as_raw_fd()).collect();
         fitness::to_suspend(&holding)
@@ -108,3 +117,22 @@ fn only_mount<'a>(step: &Step<'a>) -> Result<Mount<'a>, Failure> {
 }
 
 export_plugin!(Ufs);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptors_of_holds_ascend_whatever_was_closed_before() {
+        let null = || ufssuspend::open(std::path::Path::new("/dev/null")).unwrap();
+        let mut ufs = Ufs { device: PathBuf::new(), held: Vec::new() };
+        let freed = [null(), null()];
+        for number in 0..3 {
+            let descriptor = ufs.above_the_others(null()).unwrap();
+            ufs.held.push(Suspension { filesystem: FsId([number; 8]), on: String::new(), descriptor });
+        }
+        drop(freed);
+        let last = ufs.above_the_others(null()).unwrap();
+        assert!(ufs.held.iter().all(|held| held.descriptor.as_raw_fd() < last.as_raw_fd()));
+    }
+}

@@ -1,5 +1,5 @@
 //! The limit of what a tool could reach: the same calls in the same order, and nothing else. Open each directory, FIFREEZE it; FITHAW them in
-//! reverse.
+//! the same order.
 #![allow(unsafe_code)] // Two ioctls.
 
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ pub(crate) fn serve(disks: &[std::path::PathBuf]) -> Result<(), String> {
                 }
             }
             THAW => {
-                while let Some(directory) = held.pop() {
+                for directory in held.drain(..) {
                     // SAFETY: a directory of the filesystem is all the ioctl needs; its argument is ignored.
                     unsafe { fithaw(directory.as_raw_fd(), std::ptr::null_mut()) }
                         .map_err(|errno| format!("can't thaw: {errno}"))?;

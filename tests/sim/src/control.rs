@@ -44,6 +44,11 @@ pub(crate) enum Ask {
         /// How.
         fault: Option<Fault>,
     },
+    /// A umount(8) of this filesystem begins, and waits while it is suspended.
+    Unmount {
+        /// Which filesystem.
+        fsid: FsId,
+    },
     /// How things stand.
     State,
     /// Everything recorded so far.
@@ -175,6 +180,10 @@ impl Control {
             }
             Ask::Fault { fsid, moment, fault } => {
                 self.suspender.set_fault(fsid, moment, fault);
+                Told::Done
+            }
+            Ask::Unmount { fsid } => {
+                self.suspender.set_unmounting(fsid);
                 Told::Done
             }
             Ask::State => Told::State(State {

@@ -162,6 +162,14 @@ impl Host {
         self.expect_done(&Ask::Fault { fsid, moment, fault })
     }
 
+    /// Begins the umount(8) of a filesystem, which waits while that is suspended.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn unmount(&self, fsid: FsId) -> Result<(), HostError> {
+        self.expect_done(&Ask::Unmount { fsid })
+    }
+
     fn expect_done(&self, ask: &Ask) -> Result<(), HostError> {
         match self.tell(ask)? {
             Told::Done => Ok(()),

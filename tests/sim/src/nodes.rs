@@ -114,9 +114,9 @@ impl Filesystem for Nodes {
         }
     }
 
-    fn flush(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, request: &Request, inode: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
         if inode == SUSPEND {
-            self.queue(Job::Flush { reply });
+            self.queue(Job::Flush { handle: handle.0, pid: request.pid(), reply });
         } else {
             reply.ok();
         }

@@ -223,6 +223,16 @@ impl Guest {
         self.host.fault(fsid, moment, Some(fault)).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// Begins the umount(8) of a disk, which waits while it is suspended.
+    ///
+    /// # Panics
+    /// When the simulated machine is gone.
+    #[track_caller]
+    pub fn umount_begins(&self, disk: &str) {
+        let fsid = self.stage.disk_named(disk).fsid;
+        self.host.unmount(fsid).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// And right again.
     ///
     /// # Panics

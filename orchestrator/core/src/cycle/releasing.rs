@@ -1,5 +1,5 @@
-//! The way out: filesystems one by one in reverse, then the applications in reverse; whoever does not answer is killed, whoever still owes a
-//! thaw is started anew and told. *Releasing* ends only when nothing is held any more.
+//! The way out: filesystems one by one in the order in which they were frozen, then the applications in reverse. A process that does not answer
+//! is killed; one that still owes a thaw is started anew and told. *Releasing* ends only when nothing is held any more.
 
 use hv_vss_types::Verdict;
 use hv_vss_wire::Outcome;
@@ -207,10 +207,15 @@ impl Releasing {
         }
     }
 
-    /// The next filesystem in reverse order, one after the other. One whose process is stuck in its death, or being started anew, does not hold up
-    /// those below it; when it is back it goes at once, even beside one of them, which may be waiting for just this one.
+    /// The next filesystem in freezing order, inner before outer, one after the other.
+    ///
+    /// A umount(8) of a frozen filesystem waits with the covered directory's vnode locked. The resume of the filesystem below wants that vnode
+    /// while it has the lock that every resume needs: outer first, nothing is ever resumed again (FreeBSD 14, seen).
+    ///
+    /// A filesystem whose process is stuck in its death, or is being started anew, does not hold up those it lies on. When its process is back
+    /// it is thawed at once, even beside one of them, which may be waiting for just this one.
     fn thaw_filesystems(&mut self, actions: &mut Actions) {
-        let filesystems: Vec<_> = self.run.each().rev().filter(|(_, holder, _)| holder.is_filesystem()).collect();
+        let filesystems: Vec<_> = self.run.each().filter(|(_, holder, _)| holder.is_filesystem()).collect();
         for (id, holder, hold) in filesystems {
             match (hold, self.run.life(holder.host)) {
                 (Hold::Released | Hold::Untouched, _) | (_, Life::Dying | Life::Dead | Life::Reviving) => {}

@@ -240,10 +240,15 @@ impl World {
                 assert!(!self.freezing.contains(holder), "thaw during its own freeze");
                 assert!(self.thawing.insert(*holder), "thaw during a thaw");
                 if plan.0[holder.0].is_filesystem() {
-                    // The one below may be at work already, if this one's process had to be started anew for it: it may even wait for this one.
-                    let above = self.thawing.range(HolderId(holder.0 + 1)..);
-                    let busy = above.filter(|id| !self.dying.contains(&plan.0[id.0].host)).count();
-                    assert_eq!(busy, 0, "filesystems are released in reverse, one after the other");
+                    // One that it lies on may be at work already, if this one's process had to be started anew for it. One that was frozen
+                    // before it may still be held only if no process can be told to let it go: the kernel hangs for good when an outer
+                    // filesystem is resumed while the umount of a held inner one waits.
+                    let inner = self.held.range(..*holder).filter(|id| plan.0[id.0].is_filesystem());
+                    let can_be_told = |host: &HostId| {
+                        !self.dying.contains(host) && !self.dead.contains(host) && !self.reviving.contains(host)
+                    };
+                    let first = inner.map(|id| plan.0[id.0].host).filter(can_be_told).count();
+                    assert_eq!(first, 0, "filesystems are released in freezing order, one after the other");
                 }
             }
             Action::Kill(host) => assert!(self.dying.insert(*host), "killed twice"),

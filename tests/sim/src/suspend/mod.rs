@@ -5,8 +5,9 @@
 
 mod caller;
 mod freezer;
+mod thaws;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,13 +16,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fuser::{ReplyEmpty, ReplyIoctl};
-use hv_vss_platform::mounts::{FsId, Mount};
+use hv_vss_platform::mounts::{FsId, Mount, holder};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::iclog::{Event, IcLog};
 use freezer::Frozen;
 pub(crate) use freezer::thaw_by_force;
+use thaws::Thaws;
 
 /// Suspends the filesystem whose id is passed.
 pub const UFSSUSPEND: u32 = nix::request_code_write!(b'U', 1, 8) as u32;
@@ -75,6 +77,8 @@ pub(crate) enum Job {
     },
     /// A close(2) of a descriptor that may hold something: it returns once the global lock has been free.
     Flush {
+        handle: u64,
+        pid: u32,
         reply: ReplyEmpty,
     },
     /// The last descriptor is gone.
@@ -87,6 +91,8 @@ pub(crate) enum Job {
 #[derive(Default)]
 struct Faults {
     of: BTreeMap<(FsId, Moment), Fault>,
+    /// A umount(8) of it has begun. While it is suspended that waits, with the vnode of the directory it is mounted on locked.
+    unmounting: BTreeSet<FsId>,
     /// Says ENXIO to everybody, hangs no more: the simulator is ending.
     ending: bool,
     /// Which call hangs in this very moment. There is one thread, so there is one call.
@@ -96,6 +102,10 @@ struct Faults {
 struct Held {
     holding: Holding,
     frozen: Frozen,
+    /// The filesystem that holds its image file.
+    lies_on: Option<FsId>,
+    /// The filesystem of the directory it is mounted on.
+    covers: Option<FsId>,
 }
 
 /// Inode, time of change, length.
@@ -107,6 +117,9 @@ pub(crate) struct Suspender {
     known: Mutex<Option<(Version, Arc<Vec<Mount>>)>>,
     nodes: PathBuf,
     held: Mutex<BTreeMap<u64, Held>>,
+    thaws: Thaws,
+    /// What holds and is being closed by its process, in that order.
+    closing: Mutex<Vec<u64>>,
     refusals: Mutex<Vec<String>>,
     in_a_jail: Mutex<bool>,
     freezing: AtomicBool,
@@ -121,6 +134,8 @@ impl Suspender {
             known: Mutex::default(),
             nodes: nodes.to_owned(),
             held: Mutex::default(),
+            thaws: Thaws::default(),
+            closing: Mutex::default(),
             refusals: Mutex::default(),
             in_a_jail: Mutex::default(),
             freezing: AtomicBool::new(false),
@@ -141,12 +156,29 @@ impl Suspender {
                     Err(errno) => reply.error(fuser::Errno::from_i32(errno as i32)),
                 }
             }
-            Job::Flush { reply } => reply.ok(),
-            Job::Close { handle, reply } => {
-                // Nothing held is the usual case: there is nobody to tell.
-                let _ = self.resume(handle, log);
+            Job::Flush { handle, pid, reply } => {
+                if locked(&self.held).get(&handle).is_some_and(|held| held.holding.pid == pid) {
+                    locked(&self.closing).push(handle);
+                }
                 reply.ok();
             }
+            Job::Close { handle, reply } => {
+                for handle in self.closed_before(handle) {
+                    // Nothing held is the usual case: there is nobody to tell.
+                    let _ = self.resume(handle, log);
+                }
+                reply.ok();
+            }
+        }
+    }
+
+    /// This descriptor and those that its process closed before it. FreeBSD takes the last closes of a process in that order, which is ascending
+    /// at its end; Linux takes them in reverse.
+    fn closed_before(&self, handle: u64) -> Vec<u64> {
+        let mut closing = locked(&self.closing);
+        match closing.iter().position(|other| *other == handle) {
+            Some(at) => closing.drain(..=at).collect(),
+            None => vec![handle],
         }
     }
 
@@ -182,6 +214,7 @@ impl Suspender {
         }
         self.strike(fsid, Moment::Suspend).map_err(|errno| (errno, "as the test asked".to_owned()))?;
 
+        self.thaws.finish(fsid);
         let frozen = self.freeze(Path::new(&mount.on)).map_err(|errno| (errno, format!("freezing {}", mount.on)))?;
         let mut held = locked(&self.held);
         if locked(&self.faults).ending {
@@ -197,7 +230,10 @@ impl Suspender {
             return Err((Errno::EBUSY, "this descriptor holds another filesystem".to_owned()));
         }
         let holding = Holding { fsid, on: mount.on.clone(), pid };
-        held.insert(handle, Held { holding, frozen });
+        let on_another = |path: &str| holder(&mounts, path).map(|other| other.fsid).filter(|other| *other != fsid);
+        let lies_on = mount.backing.as_deref().and_then(on_another);
+        let covers = Path::new(&mount.on).parent().and_then(Path::to_str).and_then(on_another);
+        held.insert(handle, Held { holding, frozen, lies_on, covers });
         Ok(())
     }
 
@@ -214,11 +250,31 @@ impl Suspender {
             return Err(Errno::ENOENT);
         };
         self.strike(fsid, Moment::Resume)?;
-        if let Some(Held { holding, frozen }) = locked(&self.held).remove(&handle) {
-            drop(frozen);
-            log.add(Event::Thawed { on: holding.on });
-        }
+        self.locks_the_covered_directories(fsid)?;
+        let mut held = locked(&self.held);
+        let Some(Held { holding, frozen, lies_on, .. }) = held.remove(&handle) else { return Ok(()) };
+        let still: BTreeSet<_> = held.values().map(|held| held.holding.fsid).collect();
+        drop(held);
+        self.thaws.begin(fsid, lies_on, frozen, &still);
+        log.add(Event::Thawed { on: holding.on });
         Ok(())
+    }
+
+    /// A resume locks the vnodes of its filesystem, one after the other. If the umount of a suspended filesystem waits with one of them locked,
+    /// the resume waits for ever, with the lock that the other's resume needs.
+    fn locks_the_covered_directories(&self, of: FsId) -> Result<(), Errno> {
+        let covered_by: Vec<FsId> =
+            locked(&self.held).values().filter(|held| held.covers == Some(of)).map(|held| held.holding.fsid).collect();
+        let mut faults = locked(&self.faults);
+        if !covered_by.iter().any(|fsid| faults.unmounting.contains(fsid)) {
+            return Ok(());
+        }
+        while !faults.ending {
+            faults.hanging = Some((of, Moment::Resume));
+            faults = self.faults_changed.wait(faults).unwrap_or_else(PoisonError::into_inner);
+        }
+        faults.hanging = None;
+        Err(Errno::ENXIO)
     }
 
     fn strike(&self, fsid: FsId, moment: Moment) -> Result<(), Errno> {
@@ -250,6 +306,10 @@ impl Suspender {
         self.faults_changed.notify_all();
     }
 
+    pub(crate) fn set_unmounting(&self, fsid: FsId) {
+        locked(&self.faults).unmounting.insert(fsid);
+    }
+
     pub(crate) fn set_jail(&self, in_a_jail: bool) {
         *locked(&self.in_a_jail) = in_a_jail;
     }
@@ -275,6 +335,7 @@ impl Suspender {
         std::thread::scope(|scope| {
             held.into_values().for_each(|held| drop(scope.spawn(|| drop(held.frozen))));
         });
+        self.thaws.finish_all();
         // A freeze that was under way ends now, sees that the end has come, and takes itself back.
         let deadline = Instant::now() + LAST_FREEZE;
         while self.freezing.load(Ordering::SeqCst) && Instant::now() < deadline {

@@ -52,6 +52,14 @@ impl Machine {
         process::is_frozen(&disk.on)
     }
 
+    /// One more filesystem: its image lies on `a`, and so does the directory it is mounted on.
+    fn image_on_a(&mut self) -> Disk {
+        let image = self.ground.disk("image", &self.a.on.join("image.img"), &self.a.on.join("image"));
+        let table = [self.a.as_ufs(), self.b.as_ufs(), image.as_ufs()];
+        write_mount_table(&self.ground.directory().join("mounts"), &table);
+        image
+    }
+
     #[track_caller]
     fn becomes_writable(&self, disk: &Disk) {
         let start = Instant::now();
@@ -230,6 +238,56 @@ fn a_killed_holder_lets_go_of_a_really_frozen_filesystem() {
     let wire = machine.host.log().unwrap();
     let thaws = wire.iter().filter(|entry| matches!(entry.event, Event::Thawed { .. })).count();
     assert_eq!(thaws, 1);
+}
+
+#[test]
+fn the_resume_of_an_image_does_not_wait_for_the_filesystem_below() {
+    let mut machine = machine!(Kind::Ours);
+    let (a, image) = (machine.a.clone(), machine.image_on_a());
+    let mut holder = machine.process();
+    for (fd, disk) in [(3, &image), (4, &a)] {
+        holder.says("open ufssuspend rw", &format!("fd {fd}"));
+        holder.says(&format!("suspend {fd} {}", disk.fsid), "ok");
+    }
+    holder.says("resume 3", "ok");
+    holder.says("resume 4", "ok");
+    assert!(!machine.is_frozen(&image), "the last resume is answered when both are writable");
+    assert!(!machine.is_frozen(&a));
+    // And a new suspension of either is none of the thaw before it.
+    holder.says(&format!("suspend 3 {}", image.fsid), "ok");
+    assert!(machine.is_frozen(&image));
+    holder.says("resume 3", "ok");
+}
+
+#[test]
+fn while_the_umount_of_a_held_filesystem_waits_only_inner_first_ends() {
+    let mut machine = machine!(Kind::Ours);
+    let (a, image) = (machine.a.clone(), machine.image_on_a());
+    let mut holder = machine.process();
+    let hold_both = |machine: &Machine, holder: &mut Process, fds: [u32; 2]| {
+        for (fd, disk) in fds.into_iter().zip([&image, &a]) {
+            holder.says("open ufssuspend rw", &format!("fd {fd}"));
+            holder.says(&format!("suspend {fd} {}", disk.fsid), "ok");
+        }
+        machine.host.unmount(image.fsid).unwrap();
+    };
+    hold_both(&machine, &mut holder, [3, 4]);
+    holder.says("resume 3", "ok");
+    holder.says("resume 4", "ok");
+    hold_both(&machine, &mut holder, [5, 6]);
+    holder.tell("resume 6");
+    let hangs = || machine.host.state().unwrap().hanging == Some((a.fsid, Moment::Resume));
+    let start = Instant::now();
+    while !hangs() && start.elapsed() < Duration::from_secs(2) {
+        sleep(Duration::from_millis(5));
+    }
+    // Whatever happens to the caller: nothing is resumed any more.
+    let _ = kill(Pid::from_raw(i32::try_from(holder.pid()).unwrap()), Signal::SIGKILL);
+    sleep(SHORT);
+    let (hung, held) = (hangs(), machine.host.state().unwrap().suspended.len());
+    // The holder can be waited for only when the machine is gone.
+    drop(machine);
+    assert_eq!((hung, held), (true, 2));
 }
 
 #[test]

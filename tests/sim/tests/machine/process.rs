@@ -28,6 +28,10 @@ impl Process {
         Self { child, orders, answers }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn tell(&mut self, order: &str) {
         writeln!(self.orders, "{order}").expect("it listens");
     }

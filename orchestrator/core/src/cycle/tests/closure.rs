@@ -137,6 +137,11 @@ mod in_every_reachable_state_each_request_has_one_answer_and_idle_holds_nothing 
     }
 
     #[test]
+    fn with_filesystems_in_two_processes() {
+        closes("fs on 0, fs on 1, fs on 0");
+    }
+
+    #[test]
     fn with_applications_one_after_the_other() {
         closes("app 10 on 0, app 20 on 1, fs on 2");
     }
@@ -147,12 +152,12 @@ mod in_every_reachable_state_each_request_has_one_answer_and_idle_holds_nothing 
     }
 
     #[test]
-    fn with_a_suspension_that_outlives_its_process() {
+    fn with_a_suspension_that_outlives_its_process_and_is_released_first() {
         closes("app 10 on 0, survivor on 1, fs on 2");
     }
 
     #[test]
-    fn with_a_suspension_that_outlives_its_process_and_is_released_first() {
+    fn with_a_suspension_that_outlives_its_process_and_is_released_last() {
         closes("app 10 on 0, fs on 1, survivor on 2");
     }
 

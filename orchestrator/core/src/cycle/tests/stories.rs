@@ -132,7 +132,7 @@ impl Guest {
 }
 
 #[test]
-fn a_backup_goes_in_by_number_and_out_in_reverse() {
+fn a_backup_goes_in_by_number_and_out_filesystems_first() {
     let mut guest = Guest::with_steps(["10 postgres", "50 hooks", "usr", "root"]);
     guest.host_asks(Operation::Freeze);
     guest.did(["freeze postgres"]);
@@ -148,10 +148,10 @@ fn a_backup_goes_in_by_number_and_out_in_reverse() {
     guest.did(["tell host success for 0"]);
 
     guest.host_asks(Operation::Thaw);
-    guest.did(["thaw root"]);
-    guest.says_done("root");
     guest.did(["thaw usr"]);
     guest.says_done("usr");
+    guest.did(["thaw root"]);
+    guest.says_done("root");
     guest.did(["thaw hooks"]);
     guest.says_done("hooks");
     guest.did(["thaw postgres"]);
@@ -171,7 +171,7 @@ fn applications_with_equal_numbers_are_asked_at_once_and_the_next_wait_for_all_o
 }
 
 #[test]
-fn when_the_last_step_refuses_everything_already_frozen_is_released_in_reverse() {
+fn when_the_last_step_refuses_everything_already_frozen_is_released() {
     let mut guest = Guest::with_steps(["10 postgres", "50 hooks", "usr", "root"]);
     guest.host_asks(Operation::Freeze);
     for step in ["postgres", "hooks", "usr"] {
@@ -179,16 +179,16 @@ fn when_the_last_step_refuses_everything_already_frozen_is_released_in_reverse()
     }
     guest.did(["freeze postgres", "freeze hooks", "freeze usr", "freeze root"]);
 
-    // root can't be suspended. The host hears of it at once; only then do we tidy up, root's own plugin first: thaw follows every freeze.
+    // root can't be suspended. The host hears of it at once; only then is anything let go. root's plugin, too, gets the thaw of its freeze.
     guest.says_no("root");
-    guest.did(["tell host fail for 0", "thaw root (Aborted)"]);
+    guest.did(["tell host fail for 0", "thaw usr (Aborted)"]);
     guest.settles_down();
     guest.did([]);
-    guest.says_done("root");
     guest.says_done("usr");
+    guest.says_done("root");
     guest.says_done("hooks");
     guest.says_done("postgres");
-    guest.did(["thaw usr (Aborted)", "thaw hooks (Aborted)", "thaw postgres (Aborted)", "ended Aborted"]);
+    guest.did(["thaw root (Aborted)", "thaw hooks (Aborted)", "thaw postgres (Aborted)", "ended Aborted"]);
 
     // The host's THAW after a FREEZE it knows has failed is nothing to worry about.
     guest.host_asks(Operation::Thaw);
@@ -287,10 +287,10 @@ fn the_death_of_any_host_while_frozen_releases_everything_and_the_thaw_hears_of_
     let mut guest = Guest::with_steps(["10 postgres", "usr", "root"]).once_frozen();
     guest.host_dies("postgres");
     // No program is started while a filesystem is suspended.
-    guest.did(["thaw root (Aborted)"]);
-    guest.says_done("root");
+    guest.did(["thaw usr (Aborted)"]);
     guest.says_done("usr");
-    guest.did(["thaw usr (Aborted)", "revive postgres"]);
+    guest.says_done("root");
+    guest.did(["thaw root (Aborted)", "revive postgres"]);
     guest.host_is_back("postgres");
     guest.says_done("postgres");
     guest.did(["thaw postgres (Aborted)", "ended Aborted"]);
@@ -311,19 +311,33 @@ fn a_suspension_that_outlives_its_process_is_released_by_the_next_one() {
 }
 
 #[test]
-fn a_filesystem_whose_process_had_to_be_started_anew_goes_before_those_below_it_are_done() {
-    let mut guest = Guest::with_steps(["usr", "home", "survivor"]).once_frozen();
+fn a_filesystem_whose_process_had_to_be_started_anew_goes_before_those_it_lies_on_are_done() {
+    let mut guest = Guest::with_steps(["survivor", "home", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);
     guest.did(["thaw survivor"]);
     guest.host_dies("survivor");
     guest.did(["thaw home", "revive survivor"]);
-    // The image of home may lie on it, and then home is not done before it is.
+    // A umount of it may wait, and home is not done before that has ended.
     guest.host_is_back("survivor");
     guest.did(["thaw survivor"]);
     guest.says_done("survivor");
     guest.did([]);
     guest.says_done("home");
-    guest.did(["thaw usr"]);
+    guest.did(["thaw root"]);
+}
+
+#[test]
+fn an_outer_filesystem_waits_for_an_inner_one_of_another_process() {
+    let mut guest = Guest::with_steps(["image", "home", "root"]).once_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.did(["thaw image"]);
+    guest.time_is_up(Timer::ThawAnswer);
+    guest.did([]);
+    // Its process is killed, which resumes it. If that is stuck, too, the others do not wait for it without end.
+    guest.gets(Input::Overdue(HolderId(0)));
+    guest.did(["kill image"]);
+    guest.time_is_up(Timer::AppsAnyway);
+    guest.did(["thaw home"]);
 }
 
 #[test]

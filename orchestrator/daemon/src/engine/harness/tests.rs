@@ -38,8 +38,8 @@ fn a_whole_backup_is_played_step_by_step() {
         "freeze exec_hook",
         "freeze /disk1",
         "freeze /disk0",
-        "thaw /disk0 Ok",
         "thaw /disk1 Ok",
+        "thaw /disk0 Ok",
         "thaw exec_hook Ok",
         "thaw app Ok",
     ];

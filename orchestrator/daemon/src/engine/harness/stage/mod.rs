@@ -73,6 +73,8 @@ pub(super) struct Stage {
     pub(super) limits: Limits,
     pub(super) plugins: Vec<Plugin>,
     table: Vec<Mount>,
+    /// The filesystems of this hold, in the order in which their freeze was called.
+    frozen_in_order: Vec<FsId>,
     /// What of the table is just being unmounted.
     unmounting: Vec<FsId>,
     table_file: PathBuf,
@@ -119,6 +121,7 @@ impl Stage {
             limits,
             plugins,
             table: (0..cast.disks).map(disk).collect(),
+            frozen_in_order: Vec::new(),
             unmounting: Vec::new(),
             table_file,
             requests: Vec::new(),

@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use hv_vss_device::Operation;
-use hv_vss_platform::mounts::Mount;
+use hv_vss_platform::mounts::{FsId, Mount};
 use hv_vss_wire::{Answer, Call, Event, Phase, Progress, Request, Role};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::happening::{Reaction, Trouble};
-use super::super::player::Process;
+use super::super::player::{Plugin, Process};
 use super::{Called, Stage};
 use crate::child::{Launch, PlayedProcess, Player};
 
@@ -174,6 +174,20 @@ impl Stage {
         moved || killed || dismissed
     }
 
+    /// What was frozen before these may still be held only by a process that can't be told to let go.
+    fn inner_ones_come_first(&mut self, thawed: &[Mount]) {
+        let place = |fsid: FsId| self.frozen_in_order.iter().position(|other| *other == fsid);
+        let Some(first) = thawed.iter().filter_map(|mount| place(mount.fsid)).min() else { return };
+        let listens = |plugin: &&Plugin| {
+            !plugin.part.survives_exit && plugin.process.as_ref().is_some_and(|process| !process.player.is_killed())
+        };
+        let held = self.plugins.iter().filter(listens).flat_map(|plugin| &plugin.suspended);
+        let inner: Vec<_> = held.filter(|fsid| place(**fsid).is_some_and(|at| at < first)).copied().collect();
+        if !inner.is_empty() {
+            self.wrong(format!("a filesystem is told to thaw while {inner:?}, frozen before it, is held"));
+        }
+    }
+
     fn is_called(&mut self, at: usize, request: Request) {
         let plugin = &mut self.plugins[at];
         let Some(process) = &mut plugin.process else { return };
@@ -210,13 +224,21 @@ impl Stage {
             Call::Ended { .. } if suspends => {
                 self.wrong(format!("{name} is told of a cycle while a filesystem is suspended"))
             }
-            Call::Freeze { role, expiry, .. } => {
+            Call::Freeze { role, expiry, step, .. } => {
+                if *role == Role::Filesystem {
+                    let fsid = step.mounts[0].fsid;
+                    self.frozen_in_order.retain(|other| *other != fsid);
+                    self.frozen_in_order.push(fsid);
+                }
                 plugin.expiry = Some(*expiry);
                 plugin.let_go = false;
                 plugin.excused = false;
                 plugin.at_rest |= *role == Role::Application;
             }
-            Call::Thaw { .. } => {
+            Call::Thaw { role, step, .. } => {
+                if *role == Role::Filesystem {
+                    self.inner_ones_come_first(&step.mounts);
+                }
                 self.frozen_since = None;
                 self.is_lost("a plugin was told to thaw before the host asked");
             }

@@ -1,13 +1,12 @@
 //! What acts: one task owns the state, performs what the core decides, and answers the host.
 //!
-//! [`engine`] performs; [`child`], [`port`], [`reply`] and [`journal`] are the edges it works with.
+//! [`engine`] performs; [`child`], [`port`], and [`reply`] are the edges it works with.
 
 pub mod absent;
 pub mod child;
 pub mod config_file;
 pub mod control;
 pub mod engine;
-pub mod journal;
 pub mod plugin_files;
 pub mod port;
 pub mod program;

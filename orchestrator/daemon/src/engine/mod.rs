@@ -28,11 +28,11 @@ use hv_vss_device::{Driver, Operation};
 use hv_vss_platform::boot;
 use hv_vss_platform::clock::{Clock, Monotonic};
 use hv_vss_platform::mounts::Source;
+use hv_vss_service::Journal;
 use hv_vss_wire::{Answer, Phase};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::child::{Programs, Said};
-use crate::journal::Journal;
 use crate::port::Port;
 use crate::reply::Reply as Obligation;
 use crate::scribe::Scribe;

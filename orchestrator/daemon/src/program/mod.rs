@@ -2,8 +2,6 @@
 //! first request goes wrong here, while somebody still sees the terminal.
 
 mod options;
-mod pid_file;
-mod surroundings;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,24 +11,25 @@ use std::{fmt, io};
 use hv_vss_device::{Device, DeviceError, Driver};
 use hv_vss_platform::clock::Clock;
 use hv_vss_platform::{memory, priority, title};
+use hv_vss_service::{Destination, Journal, PidFile, PidFileError, Sink, put_in_order};
 use hv_vss_trust::{Distrust, Holder, place};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::Level;
-use tracing_subscriber::layer::SubscriberExt;
 
 use crate::child::Programs;
 use crate::config_file;
 use crate::control::server;
 use crate::engine::{Engine, Event, Order, Outside, Read};
-use crate::journal::{Destination, Journal, Sink};
 use crate::port::Port;
 use crate::scribe::Scribe;
 use crate::state;
 use hv_vss_core::config::{Config, ConfigError, Presence};
 
 pub use options::Options;
-pub use pid_file::{PidFile, PidFileError};
+
+/// The name that pkill(1), syslog and the title show.
+const NAME: &str = "hv_vss_daemon";
 
 /// Why the daemon did not start.
 #[derive(Debug)]
@@ -78,8 +77,8 @@ impl std::error::Error for StartError {
 pub fn run(options: &Options) -> Result<(), StartError> {
     let named = options.config.as_deref().map(std::path::absolute).transpose();
     let named = named.map_err(|error| StartError::System("find the configuration", error))?;
-    surroundings::put_in_order().map_err(|(doing, error)| StartError::System(doing, error))?;
-    let sink = Sink::open(options.destination())
+    put_in_order().map_err(|(doing, error)| StartError::System(doing, error))?;
+    let sink = Sink::open(options.destination(), NAME)
         .map_err(|error| StartError::System("write to the standard error output", error))?;
     let journal = Journal::new(sink, if options.debug { Level::DEBUG } else { Level::INFO });
     run_with(options, named.as_deref(), &journal).inspect_err(|error| {
@@ -99,7 +98,7 @@ fn run_with(options: &Options, named: Option<&Path>, journal: &Journal) -> Resul
     // The lock comes first: of two daemons the second is told so, and not that the node is busy.
     let pid_file = place(&config.paths.pid_file, Holder::Root)
         .map_err(|distrust| StartError::Distrust("the pid file", distrust))?;
-    let pid_file = PidFile::lock(&pid_file).map_err(StartError::PidFile)?;
+    let pid_file = PidFile::lock(&pid_file, NAME).map_err(StartError::PidFile)?;
     let device = Arc::new(open_device(&config.node, options.wait, journal).map_err(StartError::Device)?);
 
     if !options.foreground {
@@ -108,10 +107,8 @@ fn run_with(options: &Options, named: Option<&Path>, journal: &Journal) -> Resul
             .map_err(|errno| StartError::System("go into the background", errno.into()))?;
     }
     let pid_file = pid_file.write_pid().map_err(StartError::PidFile)?;
-    title::set("hv_vss_daemon");
-    let subscriber = tracing_subscriber::registry().with(journal.clone());
-    // Fails only if there is one already, and there is none.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    title::set(NAME);
+    journal.listen();
 
     enough_descriptors()
         .map_err(|error| StartError::System("have the 24 descriptors that it needs (ulimit -n)", error))?;

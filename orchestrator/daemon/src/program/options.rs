@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::journal::Destination;
+use hv_vss_service::Destination;
 
 /// Brings applications and filesystems to rest when the Hyper-V host takes a backup of this machine, and lets them go again.
 #[derive(Debug, Parser)]

@@ -3,14 +3,14 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
-use hv_vss_daemon::journal::{Journal, Sink};
+use hv_vss_service::{Journal, Sink};
 use proptest::prelude::*;
 use tracing::Level;
 
 /// What arrives at the reader of the log.
 fn sent(text: &str) -> String {
     let (mut reader, writer) = UnixStream::pair().expect("a pair of sockets");
-    let journal = Journal::new(Sink::of_pipe(writer.into()), Level::INFO);
+    let journal = Journal::new(Sink::of_pipe(writer.into(), "log"), Level::INFO);
     journal.say(Level::INFO, text);
     drop(journal);
     let mut line = String::new();

@@ -41,13 +41,13 @@ use std::time::Duration;
 
 use hv_vss_device::{Driver, Message, Operation};
 use hv_vss_platform::clock::{HandSet, Monotonic};
+use hv_vss_service::{Journal, Sink};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet, yield_now};
 
 use super::{Engine, Event, Order, Outside, Read};
 use crate::child::{Played, Programs};
-use crate::journal::{Journal, Sink};
 use crate::port::{PlayedDriver, Port};
 use crate::scribe::Scribe;
 use hv_vss_core::config::Config;
@@ -129,7 +129,7 @@ impl Harness {
         let (events, heard) = mpsc::unbounded_channel();
         let outside = outside(&stage, cast.driver, &hand, directory.join("state"));
         let null = fs::OpenOptions::new().write(true).open("/dev/null").expect("there is /dev/null");
-        let journal = Journal::new(Sink::of_pipe(null.into()), tracing::Level::ERROR);
+        let journal = Journal::new(Sink::of_pipe(null.into(), "hv_vss_daemon"), tracing::Level::ERROR);
         let engine = Engine::new(config, journal, outside, (events.clone(), heard));
         let served = {
             let _entered = runtime.enter();

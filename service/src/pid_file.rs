@@ -17,13 +17,14 @@ use nix::unistd::geteuid;
 pub struct PidFile {
     lock: Flock<OwnedFd>,
     path: PathBuf,
+    name: &'static str,
 }
 
 /// Why there is no lock.
 #[derive(Debug)]
 pub enum PidFileError {
-    /// Another daemon has it; its process id, if the file tells.
-    Running(PathBuf, String),
+    /// Another daemon has it: its name, and its process id if the file tells.
+    Running(PathBuf, &'static str, String),
     /// The file can't be opened or written.
     Unusable(PathBuf, io::Error),
     /// What lies there is no pid file of ours.
@@ -35,11 +36,11 @@ pub enum PidFileError {
 const ABOVE_ALL_OTHERS: RawFd = 900;
 
 impl PidFile {
-    /// Takes the lock, or says who has it.
+    /// Takes the lock for the daemon of this name, or says which process has it.
     ///
     /// # Errors
     /// As [`PidFileError`] says.
-    pub fn lock(path: &Path) -> Result<Self, PidFileError> {
+    pub fn lock(path: &Path, name: &'static str) -> Result<Self, PidFileError> {
         let unusable = |error| PidFileError::Unusable(path.into(), error);
         let mut file = OpenOptions::new()
             .read(true)
@@ -63,9 +64,9 @@ impl PidFile {
         let above = high.map_or(ABOVE_ALL_OTHERS, |limit| ABOVE_ALL_OTHERS.min(limit - 1));
         let fd = descriptors::move_up(file.into(), above).map_err(|error| unusable(error.into()))?;
         match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { lock, path: path.into() }),
+            Ok(lock) => Ok(Self { lock, path: path.into(), name }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                Err(PidFileError::Running(path.into(), other.trim().to_owned()))
+                Err(PidFileError::Running(path.into(), name, other.trim().to_owned()))
             }
             Err((_, errno)) => Err(unusable(errno.into())),
         }
@@ -90,7 +91,7 @@ impl PidFile {
     /// Removes the file; the lock goes with it.
     pub fn remove(self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!("can't remove {}: {error}", self.path.display());
+            tracing::warn!("{} can't remove {}: {error}", self.name, self.path.display());
         }
     }
 }
@@ -98,9 +99,9 @@ impl PidFile {
 impl fmt::Display for PidFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Running(path, pid) => {
+            Self::Running(path, name, pid) => {
                 let who = if pid.is_empty() { "another process".to_owned() } else { format!("process {pid}") };
-                write!(f, "hv_vss_daemon is already running as {who}, which has locked {}", path.display())
+                write!(f, "{name} is already running as {who}, which has locked {}", path.display())
             }
             Self::Unusable(path, error) => write!(f, "can't use the pid file {}: {error}", path.display()),
             Self::Strange(path) => write!(
@@ -128,8 +129,8 @@ mod tests {
     #[test]
     fn the_second_daemon_is_told_who_the_first_is_and_the_lock_lies_high() {
         let path = std::env::temp_dir().join(format!("hv_vss-pid-{}", std::process::id()));
-        let first = PidFile::lock(&path).unwrap().write_pid().unwrap();
-        let second = PidFile::lock(&path).unwrap_err().to_string();
+        let first = PidFile::lock(&path, "hv_vss_daemon").unwrap().write_pid().unwrap();
+        let second = PidFile::lock(&path, "hv_vss_daemon").unwrap_err().to_string();
         assert!(second.contains(&format!("already running as process {}", std::process::id())), "{second}");
         assert!(std::os::fd::AsRawFd::as_raw_fd(&first.lock.as_fd()) >= 900);
         first.remove();
@@ -142,13 +143,16 @@ mod tests {
         let precious = path.with_extension("precious");
         fs::write(&precious, "precious").unwrap();
         std::os::unix::fs::symlink(&precious, &path).unwrap();
-        assert!(matches!(PidFile::lock(&path), Err(PidFileError::Unusable(..))), "a link");
+        assert!(matches!(PidFile::lock(&path, "hv_vss_daemon"), Err(PidFileError::Unusable(..))), "a link");
         fs::remove_file(&path).unwrap();
         fs::hard_link(&precious, &path).unwrap();
-        assert!(matches!(PidFile::lock(&path), Err(PidFileError::Strange(_))), "another name of another file");
+        assert!(
+            matches!(PidFile::lock(&path, "hv_vss_daemon"), Err(PidFileError::Strange(_))),
+            "another name of another file"
+        );
         fs::remove_file(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-        assert!(matches!(PidFile::lock(&path), Err(PidFileError::Strange(_))), "a pipe");
+        assert!(matches!(PidFile::lock(&path, "hv_vss_daemon"), Err(PidFileError::Strange(_))), "a pipe");
         fs::remove_file(&path).unwrap();
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
         fs::remove_file(&precious).unwrap();
@@ -160,14 +164,14 @@ mod tests {
         // As an earlier version left it.
         fs::write(&path, "1\n").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let lock = PidFile::lock(&path).unwrap();
+        let lock = PidFile::lock(&path, "hv_vss_daemon").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         lock.remove();
     }
 
     #[test]
     fn a_directory_that_is_not_there_is_named() {
-        let error = PidFile::lock(Path::new("/nonexistent/pid")).unwrap_err().to_string();
+        let error = PidFile::lock(Path::new("/nonexistent/pid"), "hv_vss_daemon").unwrap_err().to_string();
         assert!(error.starts_with("can't use the pid file /nonexistent/pid: No such file"), "{error}");
     }
 }

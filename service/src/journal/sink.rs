@@ -25,12 +25,13 @@ pub enum Destination {
 pub enum Sink {
     /// syslogd, when it can be reached.
     Syslog(Syslog),
-    /// A descriptor that is written to only when it can be.
-    Pipe(File, Instant),
+    /// A descriptor that is written to only when it can be, since when, and this program's name.
+    Pipe(File, Instant, &'static str),
 }
 
 /// The way to syslogd.
 pub struct Syslog {
+    name: &'static str,
     socket: Option<UnixDatagram>,
     tried: Option<Instant>,
 }
@@ -41,31 +42,30 @@ const FACILITY_DAEMON: u8 = 3 << 3;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Sink {
-    /// The sink for this destination.
+    /// The sink for this destination. `name` is this program's.
     ///
     /// # Errors
     /// When stderr can't be had.
-    pub fn open(destination: Destination) -> std::io::Result<Self> {
+    pub fn open(destination: Destination, name: &'static str) -> std::io::Result<Self> {
         match destination {
-            Destination::Syslog => Ok(Self::Syslog(Syslog { socket: None, tried: None })),
-            Destination::Stderr => Ok(Self::of_pipe(std::io::stderr().as_fd().try_clone_to_owned()?)),
+            Destination::Syslog => Ok(Self::Syslog(Syslog { name, socket: None, tried: None })),
+            Destination::Stderr => Ok(Self::of_pipe(std::io::stderr().as_fd().try_clone_to_owned()?, name)),
         }
     }
 
     /// A sink that writes lines to this descriptor.
     #[must_use]
-    pub fn of_pipe(fd: OwnedFd) -> Self {
-        Self::Pipe(File::from(fd), Instant::now())
+    pub fn of_pipe(fd: OwnedFd, name: &'static str) -> Self {
+        Self::Pipe(File::from(fd), Instant::now(), name)
     }
 
     /// Sends a line; false when it can't be taken now.
     pub(super) fn send(&mut self, line: &Line) -> bool {
         match self {
             Self::Syslog(syslog) => syslog.send(line),
-            Self::Pipe(file, start) => {
+            Self::Pipe(file, start, name) => {
                 let ms = line.at.saturating_duration_since(*start).as_millis();
-                let text =
-                    format!("hv_vss_daemon: {:>6}.{:03} {:<5} {}\n", ms / 1000, ms % 1000, line.level, line.text);
+                let text = format!("{name}: {:>6}.{:03} {:<5} {}\n", ms / 1000, ms % 1000, line.level, line.text);
                 let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
                 let takes = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready == 1);
                 // A pipe that polls writable takes at least PIPE_BUF (4,096) bytes at once. A reader that is gone has the line thrown away.
@@ -94,7 +94,7 @@ impl Syslog {
             Level::INFO => 6,
             _ => 7,
         };
-        let text = format!("<{}>hv_vss_daemon[{}]: {}", FACILITY_DAEMON | severity, std::process::id(), line.text);
+        let text = format!("<{}>{}[{}]: {}", FACILITY_DAEMON | severity, self.name, std::process::id(), line.text);
         match socket.send(text.as_bytes()) {
             Ok(_) => true,
             Err(error)

@@ -2,7 +2,7 @@
 //! signal mask, limits. What it inherited by chance must not decide how it serves: a file that a shell had open on a disk that is frozen later,
 //! a blocked SIGUSR1 (the operator's way out), a umask that lets others write.
 //!
-//! The environment needs no order: this program asks it for nothing, and hands none of it on (`child::spawn`, `engine::flush`). What the dynamic
+//! The environment needs no order: a daemon of ours asks it for nothing, and hands none of it on. What the dynamic
 //! linker took from it (`LD_PRELOAD`) has happened by now; only root can have set it.
 
 #![allow(unsafe_code)] // Closing descriptors by number.
@@ -21,7 +21,7 @@ const DESCRIPTORS: u64 = 1024;
 ///
 /// # Errors
 /// What could not be done, and why.
-pub(super) fn put_in_order() -> Result<(), (&'static str, io::Error)> {
+pub fn put_in_order() -> Result<(), (&'static str, io::Error)> {
     // SAFETY: nothing in this process has opened a descriptor yet; 0 to 2 are std's.
     unsafe { descriptors::close_from(3) };
     umask(Mode::from_bits_truncate(0o077));

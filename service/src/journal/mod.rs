@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 pub use sink::{Destination, Sink};
 
@@ -34,13 +34,13 @@ struct Lines {
 }
 
 /// A line for the log.
-pub struct Line {
+pub(crate) struct Line {
     /// How serious it is.
-    pub level: Level,
+    pub(crate) level: Level,
     /// When it was said; while something is held it may be sent much later.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// The line, without its end.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Journal {
@@ -48,6 +48,13 @@ impl Journal {
     #[must_use]
     pub fn new(sink: Sink, least: Level) -> Self {
         Self(Arc::new(Mutex::new(Lines { waiting: VecDeque::new(), lost: 0, held: false, sink, least })))
+    }
+
+    /// Takes what this process logs with tracing from now on.
+    pub fn listen(&self) {
+        let subscriber = tracing_subscriber::registry().with(self.clone());
+        // Fails only if there is one already.
+        let _ = tracing::subscriber::set_global_default(subscriber);
     }
 
     /// Says something before (or after) there is a subscriber.
@@ -158,7 +165,7 @@ mod tests {
     #[test]
     fn while_held_lines_wait_and_afterwards_all_of_them_leave_in_order() {
         let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let journal = Journal::new(Sink::of_pipe(writer.into()), Level::INFO);
+        let journal = Journal::new(Sink::of_pipe(writer.into(), "test"), Level::INFO);
         let line = |text: &str| Line { level: Level::INFO, at: Instant::now(), text: text.to_owned() };
         journal.hold();
         journal.with(|lines| lines.add(line("first")));
@@ -175,7 +182,7 @@ mod tests {
     #[test]
     fn a_reader_that_does_not_read_costs_lines_and_never_makes_us_wait() {
         let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let journal = Journal::new(Sink::of_pipe(writer.into()), Level::INFO);
+        let journal = Journal::new(Sink::of_pipe(writer.into(), "test"), Level::INFO);
         for _ in 0..4 * MAX_WAITING {
             journal.with(|lines| lines.add(Line { level: Level::INFO, at: Instant::now(), text: "x".repeat(500) }));
         }

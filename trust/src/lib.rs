@@ -13,10 +13,12 @@
 //! An NFSv4 access list can grant more than the mode bits show; such lists are root's to set, and not looked at. POSIX.1e lists show in the
 //! group's bits.
 
+mod append;
 mod distrust;
 mod keep;
 mod replace;
 
+pub use append::append;
 pub use distrust::Distrust;
 pub use keep::{read_within, remove};
 pub use replace::replace;

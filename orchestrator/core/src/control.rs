@@ -4,7 +4,7 @@
 use hv_vss_types::Mount;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{CycleResult, Record};
+use crate::record::{Ending, Record};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,16 +112,23 @@ pub struct HeldOne {
 }
 
 /// A cycle in one line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Brief {
     /// Its id.
     pub cycle: String,
     /// When it began, in milliseconds since 1970 (UTC).
     pub began_ms: u64,
-    /// How it ended.
-    pub result: Option<CycleResult>,
-    /// Why.
-    pub sentence: String,
+    /// How it ended, and what came after.
+    #[serde(flatten)]
+    pub ending: Ending,
+}
+
+impl Brief {
+    /// A record without its steps.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        Self { cycle: record.cycle.clone(), began_ms: record.began_ms, ending: record.ending.clone() }
+    }
 }
 
 /// How a plugin stands.
@@ -166,6 +173,12 @@ pub struct Counters {
     pub backups_failed: u64,
     /// Let go before the host asked.
     pub backups_expired: u64,
+    /// The daemon ended in the hold.
+    pub backups_died: u64,
+    /// Cycles with an aftermath.
+    pub aftermaths: u64,
+    /// Requests that were refused for being out of place.
+    pub out_of_place: u64,
     /// Rehearsals.
     pub rehearsals: u64,
     /// Plugin processes that had to be started again.

@@ -1,5 +1,5 @@
-//! The history: the latest cycles, one JSON line each, in a file that is replaced as a whole. What can't be read is skipped and said; what can't
-//! be written stays in memory.
+//! The history: the latest cycles, one JSON line each, in a file that is appended to and compacted now and then. What can't be read is
+//! skipped and said; what can't be written stays in memory.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,8 +15,10 @@ pub const MOST_BYTES: u64 = 16 << 20;
 /// The latest cycles, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// Shared with whoever writes them: a copy of the history is made after each cycle.
+    /// Shared with the thread that writes them.
     records: VecDeque<Arc<Record>>,
+    /// How many of the latest are not yet given to that thread.
+    unwritten: usize,
     /// What could not be read, as a sentence.
     pub damage: Option<String>,
 }
@@ -29,7 +31,7 @@ impl History {
         let mut skipped = Vec::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             match serde_json::from_str::<Record>(line) {
-                Ok(record) if record.version <= RECORD_VERSION => history.add(record),
+                Ok(record) if record.version <= RECORD_VERSION => history.push(record),
                 Ok(_) | Err(_) => skipped.push(at + 1),
             }
         }
@@ -45,8 +47,19 @@ impl History {
         history
     }
 
-    /// Adds the latest cycle; the oldest beyond [`KEPT`] is forgotten.
+    /// Adds the latest cycle, to be written; the oldest beyond [`KEPT`] is forgotten.
     pub fn add(&mut self, record: Record) {
+        self.push(record);
+        self.unwritten = (self.unwritten + 1).min(KEPT);
+    }
+
+    /// The cycles that were added and are to be written now, the oldest first. They are given once.
+    pub fn take_unwritten(&mut self) -> Vec<Arc<Record>> {
+        let written = self.records.len() - std::mem::take(&mut self.unwritten);
+        self.records.range(written..).cloned().collect()
+    }
+
+    fn push(&mut self, record: Record) {
         self.records.push_back(Arc::new(record));
         while self.records.len() > KEPT {
             self.records.pop_front();
@@ -58,21 +71,29 @@ impl History {
         self.records.iter().map(Arc::as_ref)
     }
 
-    /// The file's text: the latest cycles, as many as [`parse`](Self::parse) is given at the most.
+    /// The text of a compacted file: the latest cycles, in at most half of [`MOST_BYTES`].
     ///
     /// # Errors
     /// When a record can't be put as JSON.
     pub fn text(&self) -> io::Result<String> {
         let mut lines = VecDeque::new();
-        let mut room = usize::try_from(MOST_BYTES).unwrap_or(usize::MAX);
+        let mut room = usize::try_from(MOST_BYTES / 2).unwrap_or(usize::MAX);
         for record in self.records.iter().rev() {
-            let line = serde_json::to_string(record.as_ref())? + "\n";
+            let line = line(record)?;
             let Some(left) = room.checked_sub(line.len()) else { break };
             room = left;
             lines.push_front(line);
         }
         Ok(Vec::from(lines).concat())
     }
+}
+
+/// A record as a line of the file, with its line feed.
+///
+/// # Errors
+/// When it can't be put as JSON.
+pub fn line(record: &Record) -> io::Result<String> {
+    Ok(serde_json::to_string(record)? + "\n")
 }
 
 #[cfg(test)]
@@ -105,7 +126,7 @@ mod tests {
         let mut history = History::default();
         for at in 0..10 {
             let mut record = record(&at.to_string());
-            record.sentence = "x".repeat(2 << 20);
+            record.ending.sentence = "x".repeat(2 << 20);
             history.add(record);
         }
         let text = history.text().unwrap();
@@ -113,7 +134,7 @@ mod tests {
         let loaded = History::parse(&text);
         assert_eq!(loaded.damage, None);
         let kept: Vec<&str> = loaded.records().map(|record| record.cycle.as_str()).collect();
-        assert_eq!(kept, ["3", "4", "5", "6", "7", "8", "9"]);
+        assert_eq!(kept, ["7", "8", "9"]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Tally {
     /// Counts a finished cycle.
     pub fn count(&mut self, record: &Record) {
         let counters = &mut self.counters;
-        let result = record.result.unwrap_or(CycleResult::Failed);
+        let result = record.ending.result.unwrap_or(CycleResult::Failed);
         let counter = match (record.kind, result) {
             (Kind::Check, CycleResult::Ok) => &mut counters.checks_ok,
             (Kind::Check, _) => &mut counters.checks_failed,
@@ -60,9 +60,12 @@ impl Tally {
             (Kind::Backup, CycleResult::Refused) => &mut counters.backups_refused,
             (Kind::Backup, CycleResult::Failed) => &mut counters.backups_failed,
             (Kind::Backup, CycleResult::Expired) => &mut counters.backups_expired,
+            (Kind::Backup, CycleResult::Died) => &mut counters.backups_died,
             (Kind::Rehearsal, _) => &mut counters.rehearsals,
+            (Kind::OutOfPlace, _) => &mut counters.out_of_place,
         };
         *counter += 1;
+        counters.aftermaths += u64::from(!record.ending.aftermath.is_empty());
         let scripts = record.steps.iter().filter(|step| matches!(step.what, What::FreezeScript | What::ThawScript));
         counters.hook_failures += scripts.filter(|step| step.failure.is_some()).map(|_| 1).sum::<u64>();
         if record.kind != Kind::Check
@@ -95,6 +98,7 @@ pub fn text(status: &Status, tally: &Tally) -> String {
         ("refused", counters.backups_refused),
         ("failed", counters.backups_failed),
         ("expired", counters.backups_expired),
+        ("died", counters.backups_died),
     ];
     for (result, count) in results {
         let _ = writeln!(text, "hv_vss_backups_total{{result=\"{result}\"}} {count}");
@@ -103,6 +107,8 @@ pub fn text(status: &Status, tally: &Tally) -> String {
         ("rehearsals", "Rehearsals.", counters.rehearsals),
         ("plugin_restarts", "Plugin processes that had to be started again.", counters.plugin_restarts),
         ("hook_failures", "Scripts of hooks.d that failed.", counters.hook_failures),
+        ("aftermaths", "Cycles that left something not thawed, not in time or not at rest.", counters.aftermaths),
+        ("out_of_place", "Requests refused since another was in work, or nothing was held.", counters.out_of_place),
         ("late_answers", "Answers that the driver found too late.", counters.late_answers),
     ];
     for (name, help, count) in plain {
@@ -125,10 +131,8 @@ pub fn text(status: &Status, tally: &Tally) -> String {
     );
     let _ = writeln!(text, "# TYPE hv_vss_idle gauge\n# HELP hv_vss_idle 1 when nothing is held or in work.");
     let _ = writeln!(text, "hv_vss_idle {}", u8::from(status.state == "idle"));
-    let _ = writeln!(
-        text,
-        "# TYPE hv_vss_trouble gauge\n# HELP hv_vss_trouble 1 when the last cycle failed or a plugin does not run."
-    );
+    let _ =
+        writeln!(text, "# TYPE hv_vss_trouble gauge\n# HELP hv_vss_trouble 1 when vssctl status would exit with 1.");
     let _ = writeln!(text, "hv_vss_trouble {}\n# EOF", u8::from(status.trouble.is_some()));
     text
 }

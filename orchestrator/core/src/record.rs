@@ -3,6 +3,8 @@
 use hv_vss_types::Monotonic;
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use crate::ending::{Aftermath, Consequence, CycleResult, Ending};
+
 /// The version of this record in the history. Fields are only ever added.
 pub const RECORD_VERSION: u32 = 1;
 
@@ -20,15 +22,31 @@ pub struct Record {
     /// The time that was planned with: from the beginning to the latest answer, in milliseconds.
     #[serde(deserialize_with = "plausible_whole")]
     pub budget_ms: u64,
-    /// How it ended; none while it lasts.
-    pub result: Option<CycleResult>,
-    /// Why it ended so, as a sentence.
-    pub sentence: String,
+    /// How it ended, and what came after.
+    #[serde(flatten)]
+    pub ending: Ending,
+    /// What the host was answered, and what it heard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AnswerRecord>,
     /// Its steps in the order they began.
     pub steps: Vec<StepRecord>,
     /// From the first suspended filesystem to the last released one, in milliseconds.
     #[serde(default, deserialize_with = "plausible_if_any")]
     pub frozen_ms: Option<u64>,
+}
+
+impl Record {
+    /// Is an observer that has not been told of `waiting` yet told of this one in its place? A backup with trouble is only displaced by the
+    /// next backup, or by a CHECK that was refused.
+    #[must_use]
+    pub fn displaces(&self, waiting: &Self) -> bool {
+        match self.kind {
+            Kind::Backup => true,
+            Kind::Check => self.ending.is_trouble() || waiting.kind != Kind::Backup || !waiting.ending.is_trouble(),
+            Kind::Rehearsal => waiting.kind == Kind::Rehearsal,
+            Kind::OutOfPlace => false,
+        }
+    }
 }
 
 /// What a cycle was.
@@ -41,20 +59,34 @@ pub enum Kind {
     Backup,
     /// A cycle without a host.
     Rehearsal,
+    /// A request that was refused for being out of place: it changed nothing, and has no steps.
+    OutOfPlace,
 }
 
-/// How a cycle ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// An answer to the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    /// `CHECK`, `FREEZE` or `THAW`.
+    pub request: String,
+    /// What the daemon gave to the driver.
+    pub answered: Told,
+    /// What the driver gave to the host; none: not known. The driver in base does not say, and an application on its node may
+    /// have failed the request.
+    #[serde(default)]
+    pub heard: Option<Told>,
+    /// Why the host heard something else than was answered, in the driver's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CycleResult {
-    /// The host was told success, and that was true to the end.
-    Ok,
-    /// It was refused before anything was touched.
-    Refused,
-    /// It failed, and everything was let go.
-    Failed,
-    /// Everything was held, and was let go before the host asked.
-    Expired,
+pub enum Told {
+    /// Success.
+    Success,
+    /// Failure.
+    Fail,
 }
 
 /// One step.
@@ -157,8 +189,8 @@ impl Recorder {
             kind,
             began_ms,
             budget_ms,
-            result: None,
-            sentence: String::new(),
+            ending: Ending::default(),
+            answers: Vec::new(),
             steps: Vec::new(),
             frozen_ms: None,
         };
@@ -183,16 +215,33 @@ impl Recorder {
 
     /// How the cycle ends. Only the first end counts: what comes after it follows from it.
     pub fn concluded(&mut self, result: CycleResult, sentence: &str) {
-        if self.record.result.is_none() {
-            self.record.result = Some(result);
-            sentence.clone_into(&mut self.record.sentence);
+        let ending = &mut self.record.ending;
+        if ending.result.is_none() {
+            ending.result = Some(result);
+            sentence.clone_into(&mut ending.sentence);
         }
     }
 
-    /// How it ended, overruling an earlier word: a success that turned out not to be one.
-    pub fn overruled(&mut self, result: CycleResult, sentence: &str) {
-        self.record.result = None;
-        self.concluded(result, sentence);
+    /// Something went wrong on the way out. The first word about one participant counts; what follows from it is not said again.
+    pub fn aftermath(&mut self, what: Consequence, who: &str, sentence: String, now: Monotonic) {
+        let since_ms = self.ms(now);
+        let aftermath = &mut self.record.ending.aftermath;
+        if aftermath.iter().all(|earlier| earlier.who != who) {
+            aftermath.push(Aftermath { what, who: who.to_owned(), since_ms, sentence });
+        }
+    }
+
+    /// What a reader of the result has to know, without anything having gone wrong.
+    pub fn remark(&mut self, sentence: String) {
+        let remarks = &mut self.record.ending.remarks;
+        if !remarks.contains(&sentence) {
+            remarks.push(sentence);
+        }
+    }
+
+    /// The host was answered.
+    pub fn answered(&mut self, request: &str, answered: Told) {
+        self.record.answers.push(AnswerRecord { request: request.to_owned(), answered, heard: None, because: None });
     }
 
     /// The record so far.
@@ -231,6 +280,27 @@ fn whole_ms(ms: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backup_with_trouble_is_displaced_by_nothing_that_hides_it() {
+        let record = |kind, result| {
+            let zero = Monotonic::from_ns(0);
+            let mut recorder = Recorder::begin("c".to_owned(), kind, 0, zero, zero);
+            recorder.concluded(result, "why");
+            recorder.finish()
+        };
+        let failed = record(Kind::Backup, CycleResult::Failed);
+        for (kind, result, displaces) in [
+            (Kind::Backup, CycleResult::Ok, true),
+            (Kind::Check, CycleResult::Ok, false),
+            (Kind::Check, CycleResult::Refused, true),
+            (Kind::Rehearsal, CycleResult::Ok, false),
+            (Kind::OutOfPlace, CycleResult::Refused, false),
+        ] {
+            assert_eq!(record(kind, result).displaces(&failed), displaces, "{kind:?} {result:?}");
+        }
+        assert!(record(Kind::Check, CycleResult::Ok).displaces(&record(Kind::Backup, CycleResult::Ok)));
+    }
 
     #[test]
     fn times_that_can_not_be_true_are_taken_for_the_longest_or_shortest_that_can() {

@@ -1,32 +1,35 @@
-//! The one thread that writes to disks. A disk may stall, and the engine must not: so writing is a queue of jobs, done in their order.
+//! The threads that write to disks. A disk may stall, and the engine must not: so writing is a queue of jobs.
 //!
-//! Nothing is written while filesystems are held: the note of what will be owed is the last job before a freeze, and the freeze begins when that
-//! is done, so the queue is empty by then; the next job comes after the thaw.
+//! One thread writes to the state directory: notes, and the history. Another one writes files for collectors, whose directory may stall
+//! without anything else waiting for it. Nothing is written while filesystems are held. The note of what will be owed is the last job
+//! before a freeze, and the freeze begins when that is done; the next job comes after the thaw.
 
-use std::fmt;
+mod disk;
+
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use hv_vss_trust::Holder;
-use hv_vss_wire::owed::Owed;
+use hv_vss_core::record::Record;
 
-use hv_vss_core::history::History;
+use disk::Disk;
 
 /// What can be written.
 pub enum Job {
-    /// What will be owed. `done` is called when it is in place, or can't be put there.
+    /// The cycle in work and what it will owe. `done` is called when the notes are in place, or can't be put there.
     Note {
-        /// Each record with its place.
-        records: Vec<(PathBuf, Owed)>,
+        /// Each note with its place.
+        notes: Vec<(PathBuf, Vec<u8>)>,
         /// Called afterwards.
         done: Done,
     },
     /// These are no longer owed.
     Forget(Vec<PathBuf>),
-    /// The history, and where it lies.
-    History(PathBuf, History),
+    /// Cycles for the history, and where it lies.
+    History(PathBuf, Vec<Arc<Record>>),
     /// A file that others read, replaced as a whole.
     Publish(PathBuf, String),
 }
@@ -34,37 +37,40 @@ pub enum Job {
 /// Called from the writing thread.
 pub type Done = Box<dyn FnOnce() + Send>;
 
-/// The queue of jobs.
+/// The queues of jobs.
 pub struct Scribe(Place);
 
 enum Place {
-    /// The thread's queue.
-    Thread(mpsc::Sender<Job>),
-    /// Somebody plays the disk.
+    Threads(Threads),
+    /// A test plays the disk.
     Played(TakesJob),
 }
 
 /// Takes what would be written to a disk.
 pub type TakesJob = Box<dyn Fn(Job)>;
 
+struct Threads {
+    state: mpsc::Sender<Job>,
+    publisher: mpsc::Sender<Job>,
+    /// Each thread sends here when its queue is done and closed.
+    ended: mpsc::Receiver<()>,
+}
+
 /// Writing files takes little.
 const STACK: usize = 128 << 10;
+/// For how long the end of the daemon waits for what is still to be written.
+const AT_THE_END: Duration = Duration::from_secs(2);
 
 impl Scribe {
-    /// Starts the thread. It ends when this is dropped and the queue is done.
+    /// Starts the threads.
     ///
     /// # Errors
     /// When there is no thread to be had.
     pub fn start() -> io::Result<Self> {
-        let (jobs, todo) = mpsc::channel::<Job>();
-        thread::Builder::new().name("vss-write".into()).stack_size(STACK).spawn(move || {
-            let mut disk = Disk::default();
-            for job in todo {
-                disk.forget_what_could_not_be();
-                disk.perform(job);
-            }
-        })?;
-        Ok(Self(Place::Thread(jobs)))
+        let (end, ended) = mpsc::channel();
+        let state = writer("vss-write", end.clone())?;
+        let publisher = writer("vss-publish", end)?;
+        Ok(Self(Place::Threads(Threads { state, publisher, ended })))
     }
 
     /// A queue whose jobs are given to `takes` in place of a disk, from the thread that adds them.
@@ -76,98 +82,152 @@ impl Scribe {
     /// Adds a job.
     pub fn write(&self, job: Job) {
         match &self.0 {
-            // The thread lives as long as the queue.
-            Place::Thread(jobs) => drop(jobs.send(job)),
+            // The threads live as long as their queues.
+            Place::Threads(threads) => {
+                let queue = if matches!(job, Job::Publish(..)) { &threads.publisher } else { &threads.state };
+                drop(queue.send(job));
+            }
             Place::Played(takes) => takes(job),
         }
     }
+
+    /// The last thing of a daemon: waits until all is written, for 2 s at the most, and says if it was not.
+    pub fn finish(self) {
+        let Place::Threads(Threads { state, publisher, ended }) = self.0 else { return };
+        drop((state, publisher));
+        let end = Instant::now() + AT_THE_END;
+        loop {
+            match ended.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::error!(
+                        "a disk did not take what was to be written within {} s: the last cycle may be missing in the history or in the metrics file, and its thaw hooks may run once more at the next start",
+                        AT_THE_END.as_secs()
+                    );
+                    return;
+                }
+            }
+        }
+    }
 }
 
-/// The disk as this thread knows it. What it refuses is said once, until it is taken again.
-#[derive(Default)]
-struct Disk {
-    note_refused: bool,
-    forgetting_refused: bool,
-    history_refused: bool,
-    publishing_refused: bool,
-    /// Records that are paid and could not be removed: a later daemon would pay them once more.
-    unforgotten: Vec<PathBuf>,
+fn writer(name: &str, end: mpsc::Sender<()>) -> io::Result<mpsc::Sender<Job>> {
+    let (jobs, todo) = mpsc::channel::<Job>();
+    thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || {
+        let mut disk = Disk::default();
+        while let Ok(first) = todo.recv() {
+            for job in merged(std::iter::once(first).chain(todo.try_iter()).collect()) {
+                disk.forget_what_could_not_be();
+                disk.perform(job);
+            }
+        }
+        let _ = end.send(());
+    })?;
+    Ok(jobs)
 }
 
-impl Disk {
-    fn perform(&mut self, job: Job) {
+/// What piled up while a disk was slow: notes first, since a freeze waits for them; of a published file only the latest; cycles of one
+/// history in one write.
+fn merged(jobs: Vec<Job>) -> Vec<Job> {
+    let mut notes = Vec::new();
+    let mut others: Vec<Job> = Vec::new();
+    for job in jobs {
         match job {
-            Job::Note { records, done } => {
-                for (path, record) in records {
-                    let written = in_its_directory(&path, || hv_vss_trust::replace(&path, &record.to_bytes()?, 0o600));
-                    if written.is_ok() {
-                        self.unforgotten.retain(|other| *other != path);
-                    }
-                    said_once(&mut self.note_refused, written, |error| {
-                        format!(
-                            "can't note in {} what a freeze will owe: {error}; the backup goes on, but should this daemon and its plugins die in it, some hooks may not be run",
-                            path.display()
-                        )
-                    });
-                }
-                done();
-            }
-            Job::Forget(paths) => {
-                for path in paths {
-                    let forgotten = hv_vss_trust::remove(&path);
-                    if forgotten.is_err() {
-                        self.unforgotten.push(path.clone());
-                    }
-                    said_once(&mut self.forgetting_refused, forgotten, |error| {
-                        format!(
-                            "can't remove {}: {error}; unless it can be later, its hooks will be run once more at the next start",
-                            path.display()
-                        )
-                    });
-                }
-            }
-            Job::History(path, history) => {
-                let saved = in_its_directory(&path, || hv_vss_trust::replace(&path, history.text()?.as_bytes(), 0o600));
-                said_once(&mut self.history_refused, saved, |error| {
-                    format!("can't write the history {}: {error}; it is kept in memory", path.display())
+            Job::Note { .. } | Job::Forget(_) => notes.push(job),
+            Job::History(path, records) => {
+                let earlier = others.iter_mut().find_map(|job| match job {
+                    Job::History(same, earlier) if *same == path => Some(earlier),
+                    _ => None,
                 });
+                match earlier {
+                    Some(earlier) => earlier.extend(records),
+                    None => others.push(Job::History(path, records)),
+                }
             }
             Job::Publish(path, text) => {
-                // The collector's directory is often the collector's own, and who has it could lead us anywhere.
-                let written =
-                    hv_vss_trust::place(&path, Holder::Anyone).map_err(|distrust| distrust.to_string()).and_then(
-                        |path| hv_vss_trust::replace(&path, text.as_bytes(), 0o644).map_err(|error| error.to_string()),
-                    );
-                said_once(&mut self.publishing_refused, written, |why| {
-                    format!("can't write {}: {why}", path.display())
-                });
+                others.retain(|job| !matches!(job, Job::Publish(same, _) if *same == path));
+                others.push(Job::Publish(path, text));
             }
         }
     }
-
-    fn forget_what_could_not_be(&mut self) {
-        self.unforgotten.retain(|path| hv_vss_trust::remove(path).is_err());
-    }
+    notes.into_iter().chain(others).collect()
 }
 
-/// Writes a file of the state directory. One that has vanished (another /var is mounted) is made anew.
-fn in_its_directory(path: &Path, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
-    match (write(), path.parent()) {
-        (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
-            crate::state::directory(directory).map_err(io::Error::other)?;
-            write()
-        }
-        (result, _) => result,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hv_vss_core::history::History;
+    use hv_vss_core::record::{CycleResult, Kind, Recorder};
+    use hv_vss_types::Monotonic;
 
-fn said_once<E: fmt::Display>(warned: &mut bool, result: Result<(), E>, sentence: impl FnOnce(E) -> String) {
-    match result {
-        Ok(()) => *warned = false,
-        Err(error) if !*warned => {
-            *warned = true;
-            tracing::warn!("{}", sentence(error));
+    fn record(cycle: &str) -> Arc<Record> {
+        let zero = Monotonic::from_ns(0);
+        let mut recorder = Recorder::begin(cycle.to_owned(), Kind::Backup, 0, zero, zero);
+        recorder.concluded(CycleResult::Ok, "done");
+        Arc::new(recorder.finish())
+    }
+
+    fn place(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("hv_vss-scribe-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn what_was_written_last_is_there_when_the_daemon_has_ended() {
+        let path = place("last");
+        for round in 0..20 {
+            let scribe = Scribe::start().unwrap();
+            for at in 0..10 {
+                scribe.write(Job::History(path.clone(), vec![record(&format!("{round}-{at}"))]));
+            }
+            scribe.finish();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(History::parse(&text).records().next_back().unwrap().cycle, format!("{round}-9"));
         }
-        Err(_) => {}
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_collector_s_directory_that_stalls_delays_no_note() {
+        let fifo = place("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let scribe = Scribe::start().unwrap();
+        // A thread that opens a FIFO without a writer stands still: so does one whose disk does not answer.
+        let stalled = fifo.clone();
+        let Place::Threads(threads) = &scribe.0 else { unreachable!() };
+        let done: Done = Box::new(move || drop(std::fs::File::open(&stalled)));
+        threads.publisher.send(Job::Note { notes: Vec::new(), done }).unwrap();
+        let (told, note) = mpsc::channel();
+        scribe.write(Job::Note { notes: Vec::new(), done: Box::new(move || told.send(()).unwrap_or_default()) });
+        note.recv_timeout(Duration::from_secs(5)).unwrap();
+        let began = Instant::now();
+        scribe.finish();
+        assert!(began.elapsed() >= AT_THE_END && began.elapsed() < AT_THE_END * 3);
+        // Let the thread go.
+        drop(std::fs::File::options().write(true).open(&fifo).unwrap());
+        std::fs::remove_file(&fifo).unwrap();
+    }
+
+    #[test]
+    fn jobs_that_piled_up_are_merged_and_notes_come_first() {
+        let (one, other) = (PathBuf::from("/one"), PathBuf::from("/other"));
+        let done: Done = Box::new(|| ());
+        let jobs = merged(vec![
+            Job::Publish(one.clone(), "old".to_owned()),
+            Job::History(other.clone(), vec![record("a")]),
+            Job::History(other.clone(), vec![record("b")]),
+            Job::Note { notes: Vec::new(), done },
+            Job::Publish(one, "new".to_owned()),
+        ]);
+        let shown: Vec<String> = jobs
+            .iter()
+            .map(|job| match job {
+                Job::Note { .. } => "note".to_owned(),
+                Job::Forget(_) => "forget".to_owned(),
+                Job::History(_, records) => records.iter().map(|record| record.cycle.as_str()).collect(),
+                Job::Publish(_, text) => text.clone(),
+            })
+            .collect();
+        assert_eq!(shown, ["note", "ab", "new"]);
     }
 }

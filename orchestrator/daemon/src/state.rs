@@ -1,7 +1,6 @@
 //! The state directory: judged before it is used, and the history in it.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use hv_vss_core::history::{History, MOST_BYTES};
@@ -9,23 +8,15 @@ use hv_vss_core::history::{History, MOST_BYTES};
 /// Reads the file; one that is not there is an empty one.
 #[must_use]
 pub fn history(path: &Path) -> History {
-    match read(path) {
-        Ok(text) => History::parse(&text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => History::default(),
+    match hv_vss_trust::read_within(path, MOST_BYTES) {
+        Ok(Some(bytes)) => History::parse(&String::from_utf8_lossy(&bytes)),
+        Ok(None) => History::default(),
         Err(error) => {
             let mut unread = History::default();
             unread.damage = Some(format!("can't read the history {}: {error}", path.display()));
             unread
         }
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let length = fs::metadata(path)?.len();
-    if length > MOST_BYTES {
-        return Err(io::Error::other(format!("it has {length} bytes, more than we ever write; it is left alone")));
-    }
-    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
 }
 
 /// Makes the state directory, if it is not there yet, and judges it: what an attacker could put there would be believed by the next daemon, and
@@ -57,7 +48,7 @@ mod tests {
         let path = place("history");
         assert_eq!(history(&path).damage, None);
         fs::File::create(&path).unwrap().set_len(MOST_BYTES + 1).unwrap();
-        assert!(history(&path).damage.unwrap().contains("more than we ever write"));
+        assert!(history(&path).damage.unwrap().contains("never write so many"));
         fs::remove_file(&path).unwrap();
     }
 

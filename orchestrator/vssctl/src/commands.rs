@@ -17,7 +17,7 @@ use super::said::{Exit, Failure, Said};
 use super::settings::Settings;
 use super::{check, config, cycles, hooks, plugin_file, status, timeline};
 use hv_vss_core::control::{Question, Reply};
-use hv_vss_core::record::{CycleResult, Record};
+use hv_vss_core::record::Record;
 
 /// What a cycle may take beside the hold: the driver's limit for the freeze, and as much as slow scripts may take after the thaw.
 const REHEARSING: Duration = Duration::from_secs(180);
@@ -91,7 +91,7 @@ fn rehearse(options: &Options, wish: &Rehearse, paper: &Paper) -> Result<Said, F
     let (mut records, _) = records(options, &question, wish.hold.saturating_add(REHEARSING), &doing)?;
     let record =
         records.pop().ok_or_else(|| Failure::Other("the daemon sent no record of the rehearsal".to_owned()))?;
-    let exit = if record.result == Some(CycleResult::Ok) { Exit::Well } else { Exit::Unwell };
+    let exit = if record.ending.is_trouble() || record.ending.result.is_none() { Exit::Unwell } else { Exit::Well };
     Ok(Said::new(timeline::terminal(&record, paper), &record, exit))
 }
 

@@ -4,26 +4,21 @@ use std::fmt::Write as _;
 
 use super::paper::{Ink, Paper};
 use super::when::{float, moment, span, span_of};
-use hv_vss_core::record::{CycleResult, Kind, Record, StepRecord, What};
+use hv_vss_core::record::{CycleResult, Ending, Kind, Record, StepRecord, What};
 
-/// A result in a word.
-pub(super) const fn result_word(result: Option<CycleResult>) -> &'static str {
-    match result {
-        None => "in work",
-        Some(CycleResult::Ok) => "ok",
-        Some(CycleResult::Refused) => "refused",
-        Some(CycleResult::Failed) => "failed",
-        Some(CycleResult::Expired) => "expired",
+/// How an ending is shown: good only where nothing asks for an administrator.
+pub(super) fn ink_of(ending: &Ending) -> Ink {
+    match ending.result {
+        None => Ink::Warn,
+        Some(CycleResult::Ok) if !ending.is_trouble() => Ink::Good,
+        Some(_) => Ink::Bad,
     }
 }
 
-/// How a result is shown.
-pub(super) const fn result_ink(result: Option<CycleResult>) -> Ink {
-    match result {
-        None => Ink::Warn,
-        Some(CycleResult::Ok) => Ink::Good,
-        Some(CycleResult::Refused | CycleResult::Failed | CycleResult::Expired) => Ink::Bad,
-    }
+/// An ending in at most two words: a result with an aftermath is never a plain `ok`.
+pub(super) fn word_of(ending: &Ending) -> String {
+    let more = if ending.result == Some(CycleResult::Ok) && !ending.details().is_empty() { ", but" } else { "" };
+    format!("{}{more}", ending.word())
 }
 
 /// What a cycle was, in a word.
@@ -32,6 +27,7 @@ pub(super) const fn kind_word(kind: Kind) -> &'static str {
         Kind::Check => "CHECK",
         Kind::Backup => "backup",
         Kind::Rehearsal => "rehearsal",
+        Kind::OutOfPlace => "request",
     }
 }
 
@@ -61,7 +57,7 @@ pub(super) fn answered_ms(record: &Record) -> Option<f64> {
     let first = |what| record.steps.iter().find(|step| step.what == what).map(|step| step.from_ms);
     match record.kind {
         Kind::Rehearsal => first(What::Hold).or_else(|| all_held_ms(record)),
-        Kind::Check | Kind::Backup => first(What::Answer),
+        Kind::Check | Kind::Backup | Kind::OutOfPlace => first(What::Answer),
     }
 }
 
@@ -81,7 +77,7 @@ pub(super) fn list(records: &[Record], damage: Option<&str>, paper: &Paper) -> S
         let _ = writeln!(text, "{}", paper.ink(Ink::Faint, &heading()));
     }
     for record in records {
-        let result = paper.ink(result_ink(record.result), &format!("{:<8}", result_word(record.result)));
+        let result = paper.ink(ink_of(&record.ending), &format!("{:<8}", word_of(&record.ending)));
         let answered = answered_ms(record).map_or_else(|| "-".to_owned(), span);
         let frozen = record.frozen_ms.map_or_else(|| "-".to_owned(), span_of);
         let line = format!(
@@ -90,8 +86,8 @@ pub(super) fn list(records: &[Record], damage: Option<&str>, paper: &Paper) -> S
             kind_word(record.kind)
         );
         let _ = writeln!(text, "{}", line.trim_end());
-        if !matches!(record.result, Some(CycleResult::Ok)) && !record.sentence.is_empty() {
-            let _ = writeln!(text, "    {}", paper.wrap(4, &record.sentence));
+        for detail in record.ending.details() {
+            let _ = writeln!(text, "    {}", paper.wrap(4, detail));
         }
     }
     if let Some(damage) = damage {
@@ -111,12 +107,28 @@ pub(super) fn head(record: &Record, paper: &Paper) -> String {
         paper.ink(Ink::Heading, kind_word(record.kind)),
         // With its kind and its result it is one line.
         paper.ink(Ink::Heading, &paper.cut(paper.width.saturating_sub(20), &record.cycle)),
-        paper.ink(result_ink(record.result), result_word(record.result)),
+        paper.ink(ink_of(&record.ending), &word_of(&record.ending)),
     );
-    if !record.sentence.is_empty() {
-        let _ = writeln!(text, "{}", paper.wrap(0, &record.sentence));
-    }
+    text.push_str(&sentences(record, paper));
     let _ = writeln!(text, "{}", paper.wrap(0, &times(record)));
+    text
+}
+
+/// Why it ended so, what went wrong on the way out, and what the host heard, a paragraph each.
+pub(super) fn sentences(record: &Record, paper: &Paper) -> String {
+    let mut text = String::new();
+    let details = record.ending.details();
+    if details.is_empty() && !record.ending.sentence.is_empty() {
+        let _ = writeln!(text, "{}", paper.wrap(0, &record.ending.sentence));
+    }
+    for detail in details {
+        let _ = writeln!(text, "{}", paper.wrap(0, detail));
+    }
+    for answer in record.answers.iter().filter(|answer| answer.heard.is_some_and(|heard| heard != answer.answered)) {
+        let why = answer.because.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+        let _ =
+            writeln!(text, "{}", paper.wrap(0, &format!("The host heard another answer to {}{why}", answer.request)));
+    }
     text
 }
 
@@ -146,7 +158,7 @@ pub(super) fn whole(record: &Record, paper: &Paper) -> String {
     let heading = format!("{:>9}  {:>9}  {:<13}  {}", "AT", "TOOK", "STEP", "OF");
     let _ = writeln!(text, "\n{}", paper.ink(Ink::Faint, &heading));
     for step in &record.steps {
-        text.push_str(&row(step, record.result.is_some(), paper));
+        text.push_str(&row(step, record.ending.result.is_some(), paper));
     }
     text
 }
@@ -234,7 +246,7 @@ mod tests {
         record.steps.last_mut().unwrap().to_ms = None;
         record.steps.last_mut().unwrap().what = What::ThawScript;
         assert!(whole(&record, &PAPER).contains("no end"));
-        record.result = None;
+        record.ending.result = None;
         assert!(whole(&record, &PAPER).contains("..."));
     }
 }

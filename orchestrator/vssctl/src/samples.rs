@@ -1,6 +1,6 @@
 //! Cycles as the daemon records them, for the tests of what is drawn and worded from them.
 
-use hv_vss_core::record::{CycleResult, Kind, RECORD_VERSION, Record, StepRecord, What};
+use hv_vss_core::record::{CycleResult, Ending, Kind, RECORD_VERSION, Record, StepRecord, What};
 
 pub(super) fn step(what: What, name: &str, from_ms: f64, to_ms: f64) -> StepRecord {
     StepRecord { what, name: name.to_owned(), from_ms, to_ms: Some(to_ms), failure: None }
@@ -13,8 +13,8 @@ fn record(cycle: &str, kind: Kind, result: CycleResult, sentence: &str, steps: V
         kind,
         began_ms: 1_795_388_390_123,
         budget_ms: 14_000,
-        result: Some(result),
-        sentence: sentence.to_owned(),
+        ending: Ending { result: Some(result), sentence: sentence.to_owned(), ..Ending::default() },
+        answers: Vec::new(),
         steps,
         frozen_ms: None,
     }
@@ -77,8 +77,8 @@ pub(super) fn check() -> Record {
 pub(super) fn expired() -> Record {
     let mut record = backup();
     record.cycle = "20261122-231500".to_owned();
-    record.result = Some(CycleResult::Expired);
-    record.sentence =
+    record.ending.result = Some(CycleResult::Expired);
+    record.ending.sentence =
         "the host did not thaw in time, so everything was let go (max_frozen); this backup is not consistent"
             .to_owned();
     for step in record.steps.iter_mut().filter(|step| step.from_ms > 4_000.0) {

@@ -2,20 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::cycles::{result_ink, result_word};
+use super::cycles::{ink_of, word_of};
 use super::paper::{Ink, Paper};
 use super::said::Exit;
 use super::when::{ago, moment, span_of};
 use hv_vss_core::control::{Brief, Counters, PluginStatus, Status};
-use hv_vss_core::record::CycleResult;
 
 /// Where the second column begins.
 const COLUMN: usize = 13;
 
 /// 1 as long as the last backup did not end well, or the daemon has another reason to be unwell.
 pub(super) fn exit(status: &Status) -> Exit {
-    let backup = status.last_backup.as_ref().and_then(|brief| brief.result);
-    let unwell = status.trouble.is_some() || backup.is_some_and(|result| result != CycleResult::Ok);
+    let unwell = status.trouble.is_some() || status.last_backup.as_ref().is_some_and(|brief| brief.ending.is_trouble());
     if unwell { Exit::Unwell } else { Exit::Well }
 }
 
@@ -64,11 +62,11 @@ pub(super) fn text(status: &Status, now_ms: u64, paper: &Paper) -> String {
 
 fn brief(brief: Option<&Brief>, now_ms: u64, paper: &Paper) -> String {
     let Some(brief) = brief else { return paper.ink(Ink::Faint, "none yet") };
-    let result = paper.ink(result_ink(brief.result), result_word(brief.result));
+    let result = paper.ink(ink_of(&brief.ending), &word_of(&brief.ending));
     let mut text =
         format!("{result}, {} ({}), cycle {}", moment(brief.began_ms), ago(brief.began_ms, now_ms), brief.cycle);
-    if brief.result != Some(CycleResult::Ok) && !brief.sentence.is_empty() {
-        let _ = write!(text, "\n{}{}", " ".repeat(COLUMN), paper.wrap(COLUMN, &brief.sentence));
+    for detail in brief.ending.details() {
+        let _ = write!(text, "\n{}{}", " ".repeat(COLUMN), paper.wrap(COLUMN, detail));
     }
     text
 }
@@ -122,6 +120,9 @@ fn counted(counters: &Counters, paper: &Paper) -> String {
         (counters.backups_refused, "refused"),
         (counters.backups_failed, "failed"),
         (counters.backups_expired, "expired"),
+        (counters.backups_died, "died"),
+        (counters.aftermaths, "with an aftermath"),
+        (counters.out_of_place, "requests out of place"),
         (counters.checks_ok, "CHECKs ok"),
         (counters.checks_failed, "CHECKs failed"),
         (counters.rehearsals, "rehearsals"),
@@ -137,6 +138,7 @@ fn counted(counters: &Counters, paper: &Paper) -> String {
 mod tests {
     use super::*;
     use hv_vss_core::control::HeldOne;
+    use hv_vss_core::record::{CycleResult, Ending};
 
     const PAPER: Paper = Paper { width: 80, colour: false, unicode: true };
     const NOW: u64 = 1_795_388_400_000;
@@ -172,7 +174,8 @@ mod tests {
     }
 
     fn ended(result: CycleResult, sentence: &str) -> Option<Brief> {
-        Some(Brief { cycle: "c7".into(), began_ms: NOW - 10_000, result: Some(result), sentence: sentence.into() })
+        let ending = Ending { result: Some(result), sentence: sentence.into(), ..Ending::default() };
+        Some(Brief { cycle: "c7".into(), began_ms: NOW - 10_000, ending })
     }
 
     #[test]
@@ -180,7 +183,7 @@ mod tests {
         let after = |result| exit(&Status { last_backup: ended(result, ""), ..healthy() });
         assert_eq!(exit(&healthy()), Exit::Well);
         assert_eq!(after(CycleResult::Ok), Exit::Well);
-        for result in [CycleResult::Refused, CycleResult::Failed, CycleResult::Expired] {
+        for result in CycleResult::ALL.into_iter().filter(|result| *result != CycleResult::Ok) {
             assert_eq!(after(result), Exit::Unwell, "{result:?}");
         }
         assert_eq!(exit(&Status { trouble: Some("x".into()), ..healthy() }), Exit::Unwell);

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 pub(crate) const STATE: &str = "HvVssState";
 pub(crate) const RESULT: &str = "HvVssLastResult";
 const REASON: &str = "HvVssLastReason";
+const TROUBLE: &str = "HvVssLastTrouble";
 const CYCLE: &str = "HvVssLastCycle";
 const TIME: &str = "HvVssLastTime";
 const FROZEN_MS: &str = "HvVssFrozenMs";
@@ -30,6 +31,10 @@ pub(crate) struct Record {
     began_ms: u64,
     result: Option<String>,
     sentence: String,
+    #[serde(default)]
+    aftermath: Vec<Aftermath>,
+    #[serde(default)]
+    remarks: Vec<String>,
     frozen_ms: Option<u64>,
     #[serde(default)]
     daemon_version: String,
@@ -37,7 +42,27 @@ pub(crate) struct Record {
     state: String,
 }
 
+/// Something that went wrong on the way out.
+#[derive(Debug, Deserialize)]
+struct Aftermath {
+    sentence: String,
+}
+
 impl Record {
+    /// The result, as a host's rule compares it. A backup whose way out went wrong is no `ok`.
+    fn result(&self) -> &str {
+        match self.result.as_deref().unwrap_or("failed") {
+            "ok" if !self.aftermath.is_empty() => "trouble",
+            other => other,
+        }
+    }
+
+    /// What went wrong on the way out, and what qualifies the result.
+    fn trouble(&self) -> String {
+        let aftermath = self.aftermath.iter().map(|one| one.sentence.as_str());
+        aftermath.chain(self.remarks.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
+    }
+
     /// Reads the JSON of a record.
     ///
     /// # Errors
@@ -48,16 +73,17 @@ impl Record {
 
     /// The pairs to be written, given the last result that the pool has.
     pub(crate) fn pairs(&self, last: Option<&str>) -> Vec<Pair> {
-        if self.kind == "rehearsal" {
+        if matches!(self.kind.as_str(), "rehearsal" | "out_of_place") {
             return Vec::new();
         }
         let mut pairs = vec![(STATE, fitting(&self.state)), (VERSION, fitting(&self.daemon_version))];
-        let result = self.result.as_deref().unwrap_or("failed");
+        let result = self.result();
         let tells = self.kind != "check" || result != "ok" || matches!(last, None | Some("" | "refused"));
         if tells {
             pairs.extend([
                 (RESULT, fitting(result)),
                 (REASON, fitting(&self.sentence)),
+                (TROUBLE, fitting(&self.trouble())),
                 (CYCLE, fitting(&self.cycle)),
                 (TIME, rfc3339(self.began_ms)),
                 (FROZEN_MS, self.frozen_ms.unwrap_or(0).to_string()),
@@ -106,6 +132,7 @@ mod tests {
             (VERSION, "0.1.0"),
             (RESULT, "refused"),
             (REASON, "/tank (zfs) can't be frozen"),
+            (TROUBLE, ""),
             (CYCLE, "20260201-020304"),
             (TIME, "2026-02-01T02:03:04Z"),
             (FROZEN_MS, "0"),
@@ -133,6 +160,17 @@ mod tests {
             assert_eq!(pairs.iter().any(|(key, _)| *key == RESULT), tells, "{kind} {result} after {last:?}");
         }
         assert_eq!(record("rehearsal", "failed").pairs(None), []);
+    }
+
+    #[test]
+    fn a_good_backup_that_left_something_at_rest_is_no_ok() {
+        let json = r#"{"cycle":"c","kind":"backup","began_ms":1,"result":"ok","sentence":"done as asked","frozen_ms":1,
+            "aftermath":[{"what":"thaw_failed","who":"10-db","sentence":"10-db's thaw failed with exit status 5"}],
+            "remarks":["no filesystem was frozen"]}"#;
+        let pairs = Record::read(json).unwrap().pairs(Some("ok"));
+        let value = |wanted: &str| pairs.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value.as_str());
+        assert_eq!(value(RESULT), Some("trouble"));
+        assert_eq!(value(TROUBLE), Some("10-db's thaw failed with exit status 5; no filesystem was frozen"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn mode(path: &std::path::Path) -> u32 {
 }
 
 #[test]
-fn after_a_backup_the_host_reads_seven_keys() {
+fn after_a_backup_the_host_reads_eight_keys() {
     let mut stage = Stage::new();
     stage.hears(&record("backup", "failed", "20260201-020304", "10-mysql.sh freeze: exit status 1"));
     let expected = [
@@ -29,12 +29,13 @@ fn after_a_backup_the_host_reads_seven_keys() {
         ("HvVssDaemonVersion", "0.1.0"),
         ("HvVssLastResult", "failed"),
         ("HvVssLastReason", "10-mysql.sh freeze: exit status 1"),
+        ("HvVssLastTrouble", ""),
         ("HvVssLastCycle", "20260201-020304"),
         ("HvVssLastTime", "2026-02-01T02:03:04Z"),
         ("HvVssFrozenMs", "137"),
     ];
     assert_eq!(stage.pool(), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    assert_eq!(fs::metadata(stage.file()).unwrap().len() as usize, 7 * RECORD_SIZE);
+    assert_eq!(fs::metadata(stage.file()).unwrap().len() as usize, 8 * RECORD_SIZE);
 }
 
 #[test]

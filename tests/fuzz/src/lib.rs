@@ -3,7 +3,7 @@
 //! Nothing here judges. When the bytes are used up everything is small and empty, and a target ends.
 
 use arbitrary::{Result, Unstructured};
-use hv_vss_core::record::{CycleResult, Kind, Record, StepRecord, What};
+use hv_vss_core::record::{CycleResult, Ending, Kind, Record, StepRecord, What};
 use hv_vss_platform::mounts::{FsId, Mount};
 
 /// The bytes of one input.
@@ -141,15 +141,21 @@ pub fn record(bytes: &mut Bytes<'_>) -> Result<Record> {
         Some(CycleResult::Refused),
         Some(CycleResult::Failed),
         Some(CycleResult::Expired),
+        Some(CycleResult::Died),
     ];
     let made = Record {
         version: 1,
         cycle: word(bytes)?,
-        kind: *bytes.choose(&[Kind::Check, Kind::Backup, Kind::Rehearsal])?,
+        kind: *bytes.choose(&[Kind::Check, Kind::Backup, Kind::Rehearsal, Kind::OutOfPlace])?,
         began_ms: if bytes.ratio(1, 4)? { bytes.arbitrary()? } else { 1_795_388_390_123 },
         budget_ms: if bytes.ratio(1, 4)? { bytes.arbitrary()? } else { 14_000 },
-        result: *bytes.choose(&results)?,
-        sentence: word(bytes)?,
+        ending: Ending {
+            result: *bytes.choose(&results)?,
+            sentence: word(bytes)?,
+            aftermath: several(bytes, 4, aftermath)?,
+            remarks: several(bytes, 2, word)?,
+        },
+        answers: Vec::new(),
         steps: several(bytes, 24, step)?,
         frozen_ms: if bytes.ratio(1, 2)? { Some(bytes.arbitrary()?) } else { None },
     };

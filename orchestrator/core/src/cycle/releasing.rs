@@ -280,10 +280,21 @@ impl Releasing {
 
     /// Something had let go before the THAW came: the backup is not what the host believes.
     fn doubt(&mut self, why: Why) {
-        if let Some(thaw) = self.thaw.as_mut().filter(|thaw| thaw.all_were_held) {
-            thaw.doubt.get_or_insert(why);
-            self.outcome = Outcome::Expired;
-            self.why = why;
+        match &mut self.thaw {
+            Some(thaw) if thaw.all_were_held => {
+                thaw.doubt.get_or_insert(why);
+                self.outcome = Outcome::Expired;
+                self.why = why;
+            }
+            // The THAW of a FREEZE that was cut short: nothing was promised.
+            Some(_) => {}
+            // The answer has gone, and the result is still open. A holder that was not at rest makes it a failure; a process that ends after
+            // the answer does not.
+            None if self.outcome == Outcome::Ok && matches!(why, Why::LetGo(_)) => {
+                self.outcome = Outcome::Aborted;
+                self.why = why;
+            }
+            None => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Engine, Order, RehearsalWish, Survey};
 use hv_vss_core::control::{Brief, Counters, HeldOne, MountOutlook, Outlook, PluginStatus, Question, Reply, Status};
 use hv_vss_core::cycle::{Hold, Input};
 use hv_vss_core::plan::{Judged, Verdict};
-use hv_vss_core::record::{CycleResult, Kind, Record};
+use hv_vss_core::record::{Kind, Record};
 
 impl Engine {
     pub(super) fn asked_by_operator(&mut self, question: Question, answer: oneshot::Sender<Reply>) {
@@ -44,24 +44,18 @@ impl Engine {
             Some(id) => current
                 .filter(|record| record.cycle == id)
                 .or_else(|| self.history.records().rev().find(|record| record.cycle == id)),
-            None => current.or_else(|| self.history.records().rev().find(|record| record.kind != Kind::Check)),
+            None => current.or_else(|| self.history.records().next_back()),
         };
         match (found, cycle) {
             (Some(record), _) => Reply::Records { records: vec![record.clone()], damage: None },
             (None, Some(id)) => {
                 Reply::Refused { reason: format!("there is no cycle {id} in the history; `vssctl history` lists them") }
             }
-            (None, None) => Reply::Refused { reason: "there has been no backup and no rehearsal yet".to_owned() },
+            (None, None) => Reply::Refused { reason: "there has been no cycle yet".to_owned() },
         }
     }
 
     pub(super) fn status(&self) -> Status {
-        let brief = |record: &Record| Brief {
-            cycle: record.cycle.clone(),
-            began_ms: record.began_ms,
-            result: record.result,
-            sentence: record.sentence.clone(),
-        };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -74,8 +68,8 @@ impl Engine {
             },
             limit_ms: u64::try_from(self.limits.limit.as_millis()).unwrap_or(u64::MAX),
             held: self.held(),
-            last_backup: self.latest(Kind::Backup).map(brief),
-            last_check: self.latest(Kind::Check).map(brief),
+            last_backup: self.latest(Kind::Backup).map(Brief::of),
+            last_check: self.latest(Kind::Check).map(Brief::of),
             trouble: self.trouble(),
             plugins: self.plugin_status(),
             counters: Counters { plugin_restarts: self.roster.restarts(), ..self.tally.counters },
@@ -106,10 +100,9 @@ impl Engine {
     /// The first reason for an administrator to look: a bad end of the last backup or CHECK (a good rehearsal does not mend it), or plugins that
     /// don't run.
     fn trouble(&self) -> Option<String> {
-        let ended_badly =
-            |kind| self.latest(kind).filter(|record| !matches!(record.result, Some(CycleResult::Ok) | None));
+        let ended_badly = |kind| self.latest(kind).filter(|record| record.ending.is_trouble());
         let bad_end = ended_badly(Kind::Backup).or_else(|| ended_badly(Kind::Check));
-        let bad_end = bad_end.map(|record| format!("cycle {}: {}", record.cycle, record.sentence));
+        let bad_end = bad_end.map(|record| format!("cycle {}: {}", record.cycle, record.ending.summary()));
         let missing = || {
             self.roster.each().filter(|(_, plugin)| plugin.required()).find_map(|(_, plugin)| match &plugin.state {
                 State::Absent(why) => Some(format!("plugin {} {why}", plugin.name)),

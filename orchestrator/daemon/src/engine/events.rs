@@ -228,6 +228,9 @@ impl Engine {
                 _ => {}
             }
         }
+        if let (Progress::Ended { failure: Some(failure) }, Phase::Thaw) = (&progress, phase) {
+            self.thaw_script_failed(&script, failure);
+        }
         let Some(recorder) = &mut self.current.recorder else { return };
         match progress {
             Progress::Planned => {}

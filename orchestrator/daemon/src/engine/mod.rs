@@ -3,6 +3,7 @@
 //! Everything that could wait (a plugin's answer, a flush, a child's end) is somebody else's task, which sends an event when it is done. What
 //! belongs to an earlier cycle is told by its number and dropped here, so that the state machine never hears of it.
 
+mod aftermath;
 mod control;
 mod events;
 mod explain;
@@ -210,6 +211,8 @@ struct Current {
     deaths: HashMap<HostId, String>,
     refusals: Vec<String>,
     changed: String,
+    /// Applications whose thaw was begun and has not run to its end, with the reason.
+    unthawed: HashMap<HolderId, String>,
 }
 
 /// Where a survey stands.
@@ -237,6 +240,7 @@ impl Current {
             deaths: HashMap::new(),
             refusals: Vec::new(),
             changed: String::new(),
+            unthawed: HashMap::new(),
         }
     }
 }

@@ -37,9 +37,12 @@ pub(super) struct Observers {
 struct AtWork {
     generation: u64,
     call: u64,
-    cycle: String,
+    told: Told,
+    /// It was told to give up, since a freeze came: it is told once more afterwards.
+    hushed: bool,
 }
 
+#[derive(Clone)]
 struct Told {
     record: Record,
     again: bool,
@@ -53,6 +56,10 @@ struct Message<'a> {
     daemon_version: &'static str,
     state: &'static str,
     again: bool,
+    /// The result with all that qualifies it, as every surface shows it.
+    summary: String,
+    /// An administrator has to look.
+    trouble: bool,
 }
 
 impl Engine {
@@ -61,6 +68,9 @@ impl Engine {
         let hosts: Vec<HostId> =
             self.roster.each().filter(|(_, plugin)| plugin.observes()).map(|(host, _)| host).collect();
         for host in hosts {
+            if self.observers.waiting.get(&host).is_some_and(|waiting| !record.displaces(&waiting.record)) {
+                continue;
+            }
             let told = Told { record: record.clone(), again: false };
             if let Some(earlier) = self.observers.waiting.insert(host, told) {
                 tracing::info!(
@@ -88,10 +98,9 @@ impl Engine {
 
     /// The backup that did not go well, else the latest backup or CHECK.
     fn worth_telling(&self) -> Option<&Record> {
-        let failed = |record: &&Record| matches!(record.result, Some(CycleResult::Failed | CycleResult::Expired));
-        self.latest(Kind::Backup)
-            .filter(failed)
-            .or_else(|| self.history.records().rev().find(|record| record.kind != Kind::Rehearsal))
+        let troubled =
+            |record: &&Record| record.ending.is_trouble() && record.ending.result != Some(CycleResult::Refused);
+        self.latest(Kind::Backup).filter(troubled).or_else(|| self.latest_of_the_host())
     }
 
     /// Starts and tells, if nothing is in work.
@@ -112,12 +121,12 @@ impl Engine {
         let ready: Vec<_> = self.roster.each().filter_map(ready).collect();
         for (host, handle) in ready {
             let Some(told) = self.observers.waiting.remove(&host) else { continue };
-            let (cycle, record) = (told.record.cycle.clone(), self.message(told));
+            let (cycle, record) = (told.record.cycle.clone(), self.message(told.clone()));
             let deadline = self.clock.now() + self.limits.observer_limit;
-            let step = Step { cycle: cycle.clone(), outcome: Outcome::Ok, deadline, mounts: Vec::new() };
+            let step = Step { cycle, outcome: Outcome::Ok, deadline, mounts: Vec::new() };
             let pending = handle.call(Call::Ended { step, record }, Some(deadline));
             let generation = self.roster.get(host).map_or(0, |plugin| plugin.generation);
-            self.observers.at_work.insert(host, AtWork { generation, call: pending.id, cycle });
+            self.observers.at_work.insert(host, AtWork { generation, call: pending.id, told, hushed: false });
             let sender = self.sender.clone();
             tokio::task::spawn_local(async move {
                 let answer = pending.answer().await;
@@ -132,7 +141,15 @@ impl Engine {
         let daemon_version = env!("CARGO_PKG_VERSION");
         let text = |record: &Record| {
             // A record is made of text and numbers: there is nothing in it that JSON could not take.
-            serde_json::to_string(&Message { record, daemon_version, state, again }).unwrap_or_default()
+            serde_json::to_string(&Message {
+                record,
+                daemon_version,
+                state,
+                again,
+                summary: record.ending.summary(),
+                trouble: record.ending.is_trouble(),
+            })
+            .unwrap_or_default()
         };
         let whole = text(&record);
         if whole.len() <= LONGEST {
@@ -142,12 +159,17 @@ impl Engine {
         text(&record)
     }
 
+    /// The latest backup or CHECK.
+    fn latest_of_the_host(&self) -> Option<&Record> {
+        self.history.records().rev().find(|record| matches!(record.kind, Kind::Backup | Kind::Check))
+    }
+
     /// How the next backup looks from here, in a word.
     fn standing(&self) -> &'static str {
-        let last = self.history.records().rev().find(|record| record.kind != Kind::Rehearsal);
+        let last = self.latest_of_the_host();
         if !self.debts_in_the_way().is_empty() {
             "owes"
-        } else if last.is_some_and(|record| record.result == Some(CycleResult::Refused))
+        } else if last.is_some_and(|record| record.ending.result == Some(CycleResult::Refused))
             || self.roster.unreadable().is_some()
             || self.roster.missing().next().is_some()
         {
@@ -164,7 +186,11 @@ impl Engine {
         }
         // Its process died: that is told by an event of its own.
         let Some(answer) = answer else { return };
-        let Some(AtWork { cycle, .. }) = self.observers.at_work.remove(&host) else { return };
+        let Some(AtWork { told, hushed, .. }) = self.observers.at_work.remove(&host) else { return };
+        let cycle = told.record.cycle.clone();
+        if hushed && !matches!(answer, Answer::Done { .. }) {
+            self.tell_once_more(host, told);
+        }
         let name = self.roster.name(host);
         match answer {
             Answer::Done { .. } => tracing::debug!("observer {name} was told of cycle {cycle}"),
@@ -177,23 +203,37 @@ impl Engine {
     /// An observer's process is gone. Nobody's backup is another for it.
     pub(super) fn observer_gone(&mut self, host: HostId, how: String) {
         let told = self.observers.at_work.remove(&host);
-        let of = told.as_ref().map_or_else(String::new, |told| format!(" while it was told of cycle {}", told.cycle));
+        let of = told
+            .as_ref()
+            .map_or_else(String::new, |at_work| format!(" while it was told of cycle {}", at_work.told.record.cycle));
         tracing::error!("observer {} {how}{of}", self.roster.name(host));
         self.roster.gone(host, how);
-        if let Some(told) = told {
-            self.observers.died_of.insert(host, told.cycle);
+        match told {
+            // It was killed for the freeze, and not for what it was told.
+            Some(AtWork { told, hushed: true, .. }) => self.tell_once_more(host, told),
+            Some(AtWork { told, .. }) => drop(self.observers.died_of.insert(host, told.record.cycle)),
+            None => {}
         }
         self.restart_later(host);
         self.silent_now();
     }
 
-    /// A freeze begins: who is at work is to give up, and nobody begins.
+    /// A freeze interrupted it: unless something waits that displaces it, it is told of the same record afterwards.
+    fn tell_once_more(&mut self, host: HostId, told: Told) {
+        if self.observers.waiting.get(&host).is_none_or(|waiting| !waiting.record.displaces(&told.record)) {
+            self.observers.waiting.insert(host, told);
+            self.roster.want_started(host);
+        }
+    }
+
+    /// A freeze begins: observers at work are to give up, and none begins.
     pub(super) fn hush_observers(&mut self) {
         self.observers.silence = None;
-        for (host, at_work) in &self.observers.at_work {
-            if let Some((handle, _)) = self.roster.get(*host).and_then(Plugin::ready)
-                && self.is_at_work(*host)
-            {
+        let hosts: Vec<HostId> = self.observers.at_work.keys().copied().filter(|host| self.is_at_work(*host)).collect();
+        for host in hosts {
+            let ready = self.roster.get(host).and_then(Plugin::ready).map(|(handle, _)| handle.clone());
+            if let (Some(handle), Some(at_work)) = (ready, self.observers.at_work.get_mut(&host)) {
+                at_work.hushed = true;
                 handle.cancel(at_work.call);
             }
         }

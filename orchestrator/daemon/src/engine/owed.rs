@@ -13,9 +13,13 @@ use super::{Engine, Event};
 use crate::scribe::Job;
 use crate::sleep;
 use hv_vss_core::cycle::HostId;
+use hv_vss_core::in_work::{IN_WORK_VERSION, InWork, Worker};
 
 /// How often a daemon looks whether its predecessor's plugin hosts are gone. It has nothing else to wait for: they are not its children.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// The name of the note of the cycle in work, in the state directory.
+const IN_WORK: &str = "in-work.json";
 
 /// What an earlier daemon left behind.
 #[derive(Debug)]
@@ -57,13 +61,62 @@ impl Engine {
                 substeps: plugin.planned.clone(),
                 mounts: mounts.clone(),
             };
-            Some((Self::owed_path(state, &plugin.name), record))
+            // It is made of text and numbers: there is nothing in it that JSON could not take.
+            Some((Self::owed_path(state, &plugin.name), record.to_bytes().ok()?))
         });
-        let records: Vec<_> = records.collect();
-        self.current.noted = records.iter().map(|(path, _)| path.clone()).collect();
+        let mut notes: Vec<_> = records.collect();
+        notes.extend(self.note_of_the_cycle());
+        self.current.noted = notes.iter().map(|(path, _)| path.clone()).collect();
         let (sender, serial) = (self.sender.clone(), self.serial);
         let done = Box::new(move || drop(sender.send(Event::Noted(serial))));
-        self.scribe.write(Job::Note { records, done });
+        self.scribe.write(Job::Note { notes, done });
+    }
+
+    fn note_of_the_cycle(&self) -> Option<(PathBuf, Vec<u8>)> {
+        let record = self.current.recorder.as_ref()?.so_far();
+        let worker = |step: &hv_vss_core::plan::Filesystem| {
+            let plugin = self.roster.get(step.host)?;
+            let (handle, _) = plugin.ready()?;
+            Some(Worker { plugin: plugin.name.clone(), pid: handle.pid, began: process::start_time(handle.pid) })
+        };
+        let mut filesystem_workers: Vec<Worker> = self.current.plan.filesystems.iter().filter_map(worker).collect();
+        filesystem_workers.dedup();
+        let note = InWork {
+            version: IN_WORK_VERSION,
+            cycle: record.cycle.clone(),
+            kind: record.kind,
+            boot: self.boot.clone(),
+            began_ms: record.began_ms,
+            filesystem_workers,
+        };
+        Some((self.state.as_ref()?.join(IN_WORK), serde_json::to_vec(&note).ok()?))
+    }
+
+    /// A predecessor that ended in a cycle left a note of it: the history gets the row that it was not able to write.
+    fn find_the_cycle_of_a_predecessor(&mut self) {
+        let Some(path) = self.state.as_ref().map(|state| state.join(IN_WORK)) else { return };
+        let found = match hv_vss_trust::read_within(&path, MOST_BYTES) {
+            Ok(None) => return,
+            Ok(Some(bytes)) => InWork::parse(&bytes),
+            Err(error) => Err(error.to_string()),
+        };
+        match found {
+            // One of another boot came out of a backup, or the machine was reset.
+            Ok(note) if note.boot != self.boot => {}
+            Ok(note) if self.history.records().any(|record| record.cycle == note.cycle) => {}
+            Ok(note) => {
+                let record = note.died();
+                tracing::error!("cycle {}: {}", record.cycle, record.ending.summary());
+                self.tally.count(&record);
+                self.tell_observers_of(&record);
+                self.keep(record);
+            }
+            Err(why) => tracing::error!(
+                "can't read {}, the note of a cycle that an earlier daemon did not end: {why}; it is removed",
+                path.display()
+            ),
+        }
+        self.scribe.write(Job::Forget(vec![path]));
     }
 
     /// Everything has let go: nothing is owed.
@@ -76,6 +129,7 @@ impl Engine {
 
     /// Finds what an earlier daemon left.
     pub(super) fn find_debts(&mut self) {
+        self.find_the_cycle_of_a_predecessor();
         let Some(state) = &self.state else { return };
         let Ok(entries) = std::fs::read_dir(state) else { return };
         let records = entries.filter_map(Result::ok).map(|entry| entry.path());

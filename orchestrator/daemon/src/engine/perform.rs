@@ -14,7 +14,7 @@ use crate::absent;
 use crate::scribe::Job;
 use hv_vss_core::cycle::{Action, HostId, Input, Purpose, RequestId, Timer, Why};
 use hv_vss_core::deadline::Deadline;
-use hv_vss_core::record::{CycleResult, Recorder, What};
+use hv_vss_core::record::{CycleResult, Record, Recorder, Told, What};
 
 impl Engine {
     pub(super) fn perform(&mut self, action: Action) {
@@ -107,11 +107,15 @@ impl Engine {
             Verdict::Fail => tracing::error!("{operation} answered FAIL after {took} ms: {sentence} (cycle {id})"),
         }
         // A request that was only refused for being out of place says nothing of the cycle in work.
-        let of_the_cycle =
-            self.current.request == Some(request) || (open.operation == Operation::Thaw && why != Why::Busy);
+        let of_the_cycle = self.current.recorder.is_some()
+            && (self.current.request == Some(request) || (open.operation == Operation::Thaw && why != Why::Busy));
         if of_the_cycle && let Some(recorder) = &mut self.current.recorder {
             let mark = recorder.step(What::Answer, operation, now);
             recorder.ended(mark, now, (verdict == Verdict::Fail).then(|| sentence.clone()));
+            recorder.answered(operation, if verdict == Verdict::Fail { Told::Fail } else { Told::Success });
+        }
+        if !of_the_cycle && verdict == Verdict::Fail {
+            self.out_of_place(open.operation, why, open.budget.read);
         }
         match (open.operation, verdict) {
             (Operation::Check, Verdict::Success) if of_the_cycle => {
@@ -124,16 +128,15 @@ impl Engine {
                 self.keep_record();
             }
             (Operation::Freeze, Verdict::Success) if of_the_cycle => {
+                self.remark_on_the_plan();
                 self.begin_hold();
             }
             (Operation::Freeze, Verdict::Fail) if of_the_cycle => {
                 self.conclude(if why == Why::Refused { CycleResult::Refused } else { CycleResult::Failed }, why);
             }
             (Operation::Thaw, Verdict::Fail) if of_the_cycle => {
-                self.conclude(
-                    if matches!(why, Why::LetGo(_)) { CycleResult::Expired } else { CycleResult::Failed },
-                    why,
-                );
+                let result = if self.a_filesystem_was_let_go(why) { CycleResult::Expired } else { CycleResult::Failed };
+                self.conclude(result, why);
             }
             _ => {}
         }
@@ -147,6 +150,7 @@ impl Engine {
         match verdict {
             Verdict::Success => {
                 tracing::info!("rehearsal {}: everything is held", self.current.id);
+                self.remark_on_the_plan();
                 self.begin_hold();
             }
             Verdict::Fail => {
@@ -319,6 +323,11 @@ impl Engine {
         }
     }
 
+    /// Was it a filesystem that was let go before its thaw? Its own expiry ended its hold. An application that was not at rest has failed.
+    fn a_filesystem_was_let_go(&self, why: Why) -> bool {
+        matches!(why, Why::LetGo(holder) if holder.0 >= self.current.plan.apps.len())
+    }
+
     fn begin_hold(&mut self) {
         let now = self.clock.now();
         self.current.hold = self.current.recorder.as_mut().map(|recorder| recorder.step(What::Hold, "everything", now));
@@ -334,25 +343,18 @@ impl Engine {
         self.end_hold();
         let result = match outcome {
             Outcome::Ok => CycleResult::Ok,
-            Outcome::Expired => CycleResult::Expired,
-            Outcome::Aborted | Outcome::Recovered | Outcome::Restored => CycleResult::Failed,
+            Outcome::Expired if !matches!(why, Why::LetGo(_)) || self.a_filesystem_was_let_go(why) => {
+                CycleResult::Expired
+            }
+            Outcome::Expired | Outcome::Aborted | Outcome::Recovered | Outcome::Restored => CycleResult::Failed,
         };
         self.conclude(result, why);
+        self.name_the_unthawed();
         // The first reason is the one to tell; what is known by now may be no more than what followed from it.
         if let Some(record) = self.current.recorder.as_ref().map(Recorder::so_far)
-            && record.result != Some(CycleResult::Ok)
+            && record.ending.is_trouble()
         {
-            tracing::error!("cycle {} ended: {}", self.current.id, record.sentence);
-        }
-        for (_, plugin) in self.roster.each_mut() {
-            if !plugin.owed.is_empty() {
-                tracing::error!(
-                    "plugin {} did not let go of {}: see to these by hand",
-                    plugin.name,
-                    plugin.owed.join(", ")
-                );
-                plugin.owed.clear();
-            }
+            tracing::error!("cycle {} ended: {}", self.current.id, record.ending.summary());
         }
         self.forget_note();
         self.keep_record();
@@ -375,9 +377,17 @@ impl Engine {
         self.tell_rehearsal(&record);
         self.renew_observers();
         self.tell_observers_of(&record);
+        self.keep(record);
+    }
+
+    /// Adds to the history, and writes what is not yet written. While something is held nothing is: the end of the cycle sees to it.
+    pub(super) fn keep(&mut self, record: Record) {
         self.history.add(record);
+        if self.filesystem_held() {
+            return;
+        }
         if let Some(state) = &self.state {
-            self.scribe.write(Job::History(state.join(super::HISTORY), self.history.clone()));
+            self.scribe.write(Job::History(state.join(super::HISTORY), self.history.take_unwritten()));
         }
         if let Some(path) = &self.config.metrics_file {
             let text = hv_vss_core::metrics::text(&self.status(), &self.tally);
@@ -386,7 +396,7 @@ impl Engine {
     }
 
     /// The moment it began, and a number if that is the name of another.
-    fn new_cycle_id(&self, began_ms: u64) -> String {
+    pub(super) fn new_cycle_id(&self, began_ms: u64) -> String {
         let seconds = i64::try_from(began_ms / 1000).unwrap_or(0);
         let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let (date, time) = (at.date(), at.time());
@@ -406,7 +416,7 @@ impl Engine {
     }
 }
 
-fn operation_name(operation: Operation) -> &'static str {
+pub(super) fn operation_name(operation: Operation) -> &'static str {
     match operation {
         Operation::Check => "CHECK",
         Operation::Freeze => "FREEZE",

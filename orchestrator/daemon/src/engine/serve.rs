@@ -65,6 +65,7 @@ impl Engine {
         self.dismiss_plugins().await;
         self.stay_for_the_application().await;
         self.journal.let_go();
+        self.scribe.finish();
     }
 
     /// With the in-base driver, an application that answers a THAW while the daemon's node is closed orphans it: the host never hears its answer, and

@@ -172,11 +172,25 @@ impl Engine {
             None => tracing::debug!("cycle {}: {done} of {name} is done", self.current.id),
             Some(failure) => tracing::error!("cycle {}: {done} of {name} failed: {failure}", self.current.id),
         }
+        if !freezing {
+            self.see_what_a_thaw_left(holder, end, failure.as_deref());
+        }
         if let Some(failure) = failure {
             self.current.sayings.insert(holder, failure);
         }
         if let Some(end) = end {
             self.input(if freezing { Input::Froze(holder, end) } else { Input::Thawed(holder, end) });
+        }
+    }
+
+    fn see_what_a_thaw_left(&mut self, holder: HolderId, end: Option<StepEnd>, failure: Option<&str>) {
+        let Some((_, role, _)) = self.part_of(holder) else { return };
+        match (end, role) {
+            (Some(StepEnd::Done { held }), role) => self.thaw_answered(holder, role, held),
+            // The cycle waits until its process is gone, and it is thawed by that.
+            (_, Role::Filesystem) => {}
+            (Some(StepEnd::Failed), Role::Application) => self.thaw_failed(holder, failure.unwrap_or_default()),
+            (None, Role::Application) => self.thaw_unanswered(holder, failure.unwrap_or_default()),
         }
     }
 

@@ -35,7 +35,7 @@ fn slow_resume(cached: Option<u64>, thaw_ms: f64) -> Option<String> {
 }
 
 fn slow_freeze(findings: &Findings) -> Option<String> {
-    let last = findings.last.as_ref().filter(|last| last.result == Some(CycleResult::Ok))?;
+    let last = findings.last.as_ref().filter(|last| last.ending.result == Some(CycleResult::Ok))?;
     let took_ms = answered_ms(last)?;
     (took_ms > float(last.budget_ms) * MUCH_OF_THE_TIME).then(|| {
         format!(

@@ -126,7 +126,7 @@ impl Chart {
 
 /// A rehearsal tells no host, and so has no step for its hold: everything was held between the last freeze and the first thaw.
 fn unsaid_hold(record: &Record, rows: &[Row]) -> Option<(f64, f64)> {
-    if record.kind != Kind::Rehearsal || record.result != Some(CycleResult::Ok) {
+    if record.kind != Kind::Rehearsal || record.ending.result != Some(CycleResult::Ok) {
         return None;
     }
     let held = rows.iter().filter_map(|row| row.held);
@@ -215,7 +215,7 @@ impl Row {
         }
         let frozen = self.bars.iter().find(|bar| bar.side == Side::Freeze && bar.end == End::Well);
         let thawed = self.bars.iter().find(|bar| bar.side == Side::Thaw).map(|bar| bar.from_ms);
-        let in_work = record.result.is_none().then_some(end);
+        let in_work = record.ending.result.is_none().then_some(end);
         self.held = frozen.map(|bar| bar.to_ms).zip(thawed.or(in_work)).filter(|(from, to)| from < to);
     }
 
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn an_unfinished_cycle_is_drawn_up_to_now() {
         let mut record = samples::backup();
-        record.result = None;
+        record.ending.result = None;
         record.steps.truncate(12);
         record.steps[11].to_ms = None;
         let chart = Chart::of(&record);

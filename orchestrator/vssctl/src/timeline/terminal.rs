@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::axis::Axis;
 use super::model::{Chart, End, Row, RowKind, Side};
 use super::words;
-use crate::cycles::result_ink;
+use crate::cycles::{ink_of, sentences};
 use crate::paper::{Ink, Paper, columns, harmless};
 use crate::when::{span, whole};
 use hv_vss_core::record::Record;
@@ -113,8 +113,11 @@ pub fn terminal(record: &Record, paper: &Paper) -> String {
 
 fn head(record: &Record, paper: &Paper, blocks: &Blocks) -> String {
     let title = paper.cut(paper.width, &words::title(record));
-    let mut text = format!("{}\n", paper.ink(result_ink(record.result), &title));
+    let mut text = format!("{}\n", paper.ink(ink_of(&record.ending), &title));
     let _ = writeln!(text, "{}", paper.wrap(0, &words::subtitle(record)));
+    if !record.ending.details().is_empty() {
+        text.push_str(&sentences(record, paper));
+    }
     if let Some((share, used)) = words::used(record) {
         let used =
             if share < 10.0 { format!("{used} ({:.0} %)", share * 100.0) } else { format!("{used} (over 999 %)") };

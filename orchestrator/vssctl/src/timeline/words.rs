@@ -1,7 +1,7 @@
 //! The words around a timeline, the same in the terminal and in the picture.
 
 use super::model::{End, Row, Side};
-use crate::cycles::{answered_ms, kind_word, result_word};
+use crate::cycles::{answered_ms, kind_word, word_of};
 use crate::paper::columns;
 use crate::when::{float, moment, span, span_of};
 use hv_vss_core::record::{Kind, Record};
@@ -10,9 +10,9 @@ use hv_vss_core::record::{Kind, Record};
 pub(super) fn title(record: &Record) -> String {
     let kind = match record.kind {
         Kind::Backup => "Backup",
-        Kind::Check | Kind::Rehearsal => kind_word(record.kind),
+        Kind::Check | Kind::Rehearsal | Kind::OutOfPlace => kind_word(record.kind),
     };
-    format!("{kind} {}: {}", record.cycle, result_word(record.result))
+    format!("{kind} {}: {}", record.cycle, word_of(&record.ending))
 }
 
 /// When it was, and how long things were frozen.

@@ -1,7 +1,7 @@
 //! What a daemon answers.
 
 use hv_vss_core::control::{Brief, Counters, MountOutlook, Outlook, PluginStatus, Reply, Status};
-use hv_vss_core::record::{CycleResult, Kind, Record, StepRecord, What};
+use hv_vss_core::record::{CycleResult, Ending, Kind, Record, StepRecord, What};
 use hv_vss_platform::mounts::{FsId, Mount};
 
 /// Why the last backup failed, if it did.
@@ -20,7 +20,8 @@ pub(crate) fn status(last: Option<CycleResult>) -> Reply {
         trouble: None,
         restarts: 0,
     };
-    let brief = |result| Brief { cycle: "c7".to_owned(), began_ms: 1, result: Some(result), sentence: WHY.to_owned() };
+    let ending = |result| Ending { result: Some(result), sentence: WHY.to_owned(), ..Ending::default() };
+    let brief = |result| Brief { cycle: "c7".to_owned(), began_ms: 1, ending: ending(result) };
     Reply::Status(Box::new(Status {
         version: "0.1.0".to_owned(),
         pid: 70,
@@ -95,8 +96,8 @@ fn record(cycle: &str) -> Record {
         kind: Kind::Backup,
         began_ms: 1_795_388_390_000,
         budget_ms: 14_000,
-        result: Some(CycleResult::Ok),
-        sentence: "done as asked".to_owned(),
+        ending: Ending { result: Some(CycleResult::Ok), sentence: "done as asked".to_owned(), ..Ending::default() },
+        answers: Vec::new(),
         steps: vec![
             step(What::Survey, "mounts and plugins", 0.0, 4.0),
             step(What::FreezeFilesystem, "/data", 5.0, 40.0),

@@ -20,10 +20,11 @@ use hv_vss_wire::{Answer, Call, Event, Outcome, Step};
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// The keys that the plugin keeps.
-pub const KEYS: [&str; 7] = [
+pub const KEYS: [&str; 8] = [
     "HvVssState",
     "HvVssLastResult",
     "HvVssLastReason",
+    "HvVssLastTrouble",
     "HvVssLastCycle",
     "HvVssLastTime",
     "HvVssFrozenMs",

@@ -1,7 +1,7 @@
 //! What vssctl draws of any cycle: it fits, names what went wrong, and steers nothing.
 
 use hv_vss_core::history::History;
-use hv_vss_core::record::{CycleResult, Kind, Record, StepRecord, What};
+use hv_vss_core::record::{CycleResult, Ending, Kind, Record, StepRecord, What};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use vssctl::{Paper, timeline};
@@ -59,8 +59,8 @@ fn record() -> impl Strategy<Value = Record> {
                 kind,
                 began_ms: 1_795_388_390_123,
                 budget_ms,
-                result,
-                sentence: "done as asked".to_owned(),
+                ending: Ending { result, sentence: "done as asked".to_owned(), ..Ending::default() },
+                answers: Vec::new(),
                 steps,
                 frozen_ms,
             };
@@ -111,7 +111,7 @@ proptest! {
         prop_assert_eq!(again.damage.as_ref(), None);
         prop_assert_eq!(again.records().len(), records.len());
         for (one, other) in again.records().zip(&records) {
-            prop_assert_eq!((&one.cycle, one.result, one.steps.len()), (&other.cycle, other.result, other.steps.len()));
+            prop_assert_eq!((&one.cycle, one.ending.result, one.steps.len()), (&other.cycle, other.ending.result, other.steps.len()));
         }
     }
 }

@@ -387,6 +387,17 @@ fn a_filesystem_that_is_released_slowly_is_waited_for_and_no_application_beside_
 }
 
 #[test]
+fn an_application_that_was_not_at_rest_fails_a_cycle_whose_thaw_was_answered() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
+    guest.host_asks(Operation::Thaw);
+    guest.says_done("root");
+    guest.time_is_up(Timer::ThawAnswer);
+    guest.did(["thaw root", "thaw postgres", "tell host success for 1"]);
+    guest.gets(Input::Thawed(HolderId(0), StepEnd::Done { held: false }));
+    guest.did(["ended Aborted"]);
+}
+
+#[test]
 fn slow_applications_do_not_change_a_thaws_answer() {
     let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);

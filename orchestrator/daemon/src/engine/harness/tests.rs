@@ -44,7 +44,7 @@ fn a_whole_backup_is_played_step_by_step() {
         "thaw app Ok",
     ];
     assert_eq!(done, expected);
-    let kinds: Vec<_> = harness.history().iter().map(|record| (record.kind, record.result)).collect();
+    let kinds: Vec<_> = harness.history().iter().map(|record| (record.kind, record.ending.result)).collect();
     assert_eq!(kinds.len(), 2, "{kinds:?}");
 }
 

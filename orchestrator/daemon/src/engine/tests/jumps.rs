@@ -11,7 +11,7 @@ use crate::engine::harness::{Cast, Change, Happening, Harness, Heard, Part, Reac
 use Happening::{
     Answers, AskedAgo, Asks, Misbehaves, MonotonicJumps, Mounts, Operator, Passes, Sleeps, WallClockStepsBy,
 };
-use hv_vss_core::record::{CycleResult, Kind};
+use hv_vss_core::record::{CycleResult, Kind, Record};
 
 const HOUR_MS: i32 = 3_600_000;
 /// By their names' order: app, exec_hook, ufs.
@@ -217,7 +217,7 @@ fn and_the_next_backup_is_good(harness: &mut Harness) {
 fn the_history_knows_what_the_host_heard(harness: &Harness) {
     let heard = harness.heard();
     for record in harness.history() {
-        let good = record.result == Some(CycleResult::Ok);
+        let good = record.ending.result == Some(CycleResult::Ok);
         if record.kind == Kind::Backup && good {
             let successes = heard.iter().filter(|heard| **heard == Heard::Success).count();
             assert!(
@@ -301,8 +301,9 @@ fn ends(harness: &mut Harness, heard: Heard, result: CycleResult) {
     harness.all_answer();
     harness.invariants();
     assert_eq!(harness.heard(), [Heard::Success, heard]);
-    let last = harness.history().pop().expect("it was kept");
-    assert_eq!((last.kind, last.result), (Kind::Backup, Some(result)), "{}", last.sentence);
+    let backups = |record: &Record| record.kind == Kind::Backup;
+    let last = harness.history().into_iter().rfind(backups).expect("it was kept");
+    assert_eq!(last.ending.result, Some(result), "{}", last.ending.sentence);
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn a_freeze_whose_time_ran_out_in_the_machines_sleep_fails_at_the_first_wake_and
         harness.all_answer();
         harness.invariants();
         assert_eq!(harness.heard(), [Heard::GaveUp]);
-        assert_eq!(harness.history().pop().expect("it was kept").result, Some(CycleResult::Failed));
+        assert_eq!(harness.history().pop().expect("it was kept").ending.result, Some(CycleResult::Failed));
         assert_eq!(harness.status().expect("it goes on").state, "idle");
     }
 }

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use super::axis::Part;
 use super::model::{Bar, Chart, End, Row, RowKind, Side};
 use super::words;
-use crate::cycles::result_word;
+use crate::cycles::word_of;
 use crate::paper::columns;
 use crate::when::span;
-use hv_vss_core::record::{CycleResult, Record};
+use hv_vss_core::record::Record;
 use style::STYLE;
 use text::{escape, lines};
 
@@ -40,10 +40,10 @@ pub fn svg(record: &Record) -> String {
     let below = picture.answers(&chart, bottom);
     picture.header(record, &chart);
     let below = picture.legend(&chart, below);
-    let height = picture.failures(&chart, below) + MARGIN - 8.0;
+    let height = picture.failures(record, &chart, below) + MARGIN - 8.0;
 
     let title = escape(&words::title(record));
-    let description = escape(&format!("{} {}", words::subtitle(record), record.sentence));
+    let description = escape(&format!("{} {}", words::subtitle(record), record.ending.summary()));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" width=\"{WIDTH}\" height=\"{height:.0}\" role=\"img\" aria-labelledby=\"t d\">\n\
          <title id=\"t\">{title}</title>\n<desc id=\"d\">{description}</desc>\n<style>{STYLE}</style>\n\
@@ -89,19 +89,19 @@ impl Picture {
     }
 
     fn header(&mut self, record: &Record, chart: &Chart) {
-        let result = match record.result {
-            Some(CycleResult::Ok) => "good",
-            Some(_) => "bad",
+        let result = match record.ending.result {
             None => "",
+            Some(_) if record.ending.is_trouble() => "bad",
+            Some(_) => "good",
         };
         let title = words::title(record);
-        let word = result_word(record.result);
-        let before = title.strip_suffix(word).unwrap_or(&title);
+        let word = word_of(&record.ending);
+        let before = title.strip_suffix(word.as_str()).unwrap_or(&title);
         let _ = writeln!(
             self.body,
             "<text class=\"title\" x=\"{MARGIN}\" y=\"42\">{}<tspan class=\"{result}\">{}</tspan></text>",
             escape(before),
-            escape(word)
+            escape(&word)
         );
         self.text("faint", MARGIN, 63.0, &words::subtitle(record));
         if let Some((share, used)) = words::used(record) {
@@ -267,10 +267,20 @@ impl Picture {
         y
     }
 
-    fn failures(&mut self, chart: &Chart, top: f64) -> f64 {
+    /// What qualifies the result, then what went wrong in the rows, each sentence once.
+    fn failures(&mut self, record: &Record, chart: &Chart, top: f64) -> f64 {
         let mut y = top + 12.0;
-        for (name, sentence) in chart.failures() {
-            let said = if sentence.contains(name) { sentence.to_owned() } else { format!("{name}: {sentence}") };
+        let of_rows: Vec<String> = chart
+            .failures()
+            .into_iter()
+            .map(|(name, sentence)| match sentence.contains(name) {
+                true => sentence.to_owned(),
+                false => format!("{name}: {sentence}"),
+            })
+            .collect();
+        let is_said = |detail: &&str| of_rows.iter().all(|said| !said.contains(detail));
+        let details: Vec<String> = record.ending.details().into_iter().filter(is_said).map(str::to_owned).collect();
+        for said in details.into_iter().chain(of_rows) {
             for (number, line) in lines(&said).iter().enumerate() {
                 y += 19.0;
                 if number == 0 {

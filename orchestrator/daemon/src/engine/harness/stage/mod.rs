@@ -278,7 +278,7 @@ impl Stage {
     fn write(&mut self, job: Job) {
         match job {
             Job::Note { done, .. } => done(),
-            Job::History(_, history) => self.history.extend(history.records().next_back().cloned()),
+            Job::History(_, records) => self.history.extend(records.iter().map(|record| record.as_ref().clone())),
             Job::Forget(_) | Job::Publish(..) => {}
         }
     }

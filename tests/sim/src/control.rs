@@ -12,10 +12,12 @@ use hv_vss_platform::mounts::FsId;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::Standing;
+use crate::faults::{Fault, Faults, Moment};
 use crate::ic;
 use crate::iclog::{Entry, IcLog};
 use crate::machine::Machine;
-use crate::suspend::{Fault, Holding, Moment, Suspender};
+use crate::suspend::{Holding, Suspender};
+use crate::vfsfreeze::Freezer;
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +61,7 @@ pub(crate) enum Ask {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Switches {
-    /// ufssuspend is used from within a jail: EPERM.
+    /// ufssuspend and vfsfreeze are used from within a jail: EPERM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jail: Option<bool>,
     /// The driver's time limit in milliseconds, from the next request on.
@@ -118,17 +120,19 @@ pub(crate) enum Told {
 pub struct State {
     /// Who has the nodes open.
     pub driver: Standing,
-    /// The suspensions that hold.
+    /// The suspensions that hold, in either way.
     pub suspended: Vec<Holding>,
     /// Which call hangs in the kernel, because a test asked for it.
     pub hanging: Option<(FsId, Moment)>,
-    /// Every UFSSUSPEND that was refused so far, as a sentence.
+    /// Every UFSSUSPEND and every hold that was refused so far, as a sentence.
     pub refusals: Vec<String>,
 }
 
 pub(crate) struct Control {
     pub(crate) machine: Arc<Machine>,
     pub(crate) suspender: Arc<Suspender>,
+    pub(crate) freezer: Arc<Freezer>,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) log: Arc<IcLog>,
 }
 
@@ -179,18 +183,18 @@ impl Control {
                 Told::Done
             }
             Ask::Fault { fsid, moment, fault } => {
-                self.suspender.set_fault(fsid, moment, fault);
+                self.faults.set(fsid, moment, fault);
                 Told::Done
             }
             Ask::Unmount { fsid } => {
-                self.suspender.set_unmounting(fsid);
+                self.faults.set_unmounting(fsid);
                 Told::Done
             }
             Ask::State => Told::State(State {
                 driver: self.machine.standing(),
-                suspended: self.suspender.holdings(),
-                hanging: self.suspender.hanging(),
-                refusals: self.suspender.refusals(),
+                suspended: [self.suspender.holdings(), self.freezer.holdings()].concat(),
+                hanging: self.faults.hanging(),
+                refusals: [self.suspender.refusals(), self.freezer.refusals()].concat(),
             }),
             Ask::Log => Told::Log { entries: self.log.entries() },
         }
@@ -199,6 +203,7 @@ impl Control {
     fn set(&self, switches: &Switches) {
         if let Some(in_a_jail) = switches.jail {
             self.suspender.set_jail(in_a_jail);
+            self.freezer.set_jail(in_a_jail);
         }
         if let Some(ms) = switches.limit_ms {
             self.machine.set_limit(Duration::from_millis(ms));

@@ -10,9 +10,9 @@ use std::time::Duration;
 use hv_vss_platform::mounts::FsId;
 
 use crate::control::{Ask, State, Switches, Told};
+use crate::faults::{Fault, Moment};
 use crate::ic;
 use crate::iclog::Entry;
-use crate::suspend::{Fault, Moment};
 
 /// How long a host waits for an answer unless told otherwise: longer than any driver's limit in a test.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -38,6 +38,9 @@ enum Command {
         /// Whose driver stands behind the nodes
         #[arg(long, value_enum, default_value = "ours")]
         driver: Driver,
+        /// Our module for freezing is loaded: there is a node vfsfreeze
+        #[arg(long)]
+        vfsfreeze: bool,
         /// The driver's time limit, such as 15s or 800ms
         #[arg(long, default_value = "15s", value_parser = span)]
         limit: Duration,
@@ -97,12 +100,12 @@ fn span(text: &str) -> Result<Duration, String> {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Serve { dev, control, mounts, driver, limit, ic_log } => {
+        Command::Serve { dev, control, mounts, driver, vfsfreeze, limit, ic_log } => {
             let driver = match driver {
                 Driver::Base => Kind::Base,
                 Driver::Ours => Kind::Ours,
             };
-            serve(Setup { nodes: dev, control, mounts, driver, limit, ic_log }).map(|()| ExitCode::SUCCESS)
+            serve(Setup { nodes: dev, control, mounts, driver, vfsfreeze, limit, ic_log }).map(|()| ExitCode::SUCCESS)
         }
         Command::Host { control, play } => host(&Host::of(&control), play),
     };

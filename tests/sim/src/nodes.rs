@@ -1,4 +1,4 @@
-//! The directory with the three device nodes, as a FUSE filesystem: it turns the kernel's requests into calls of the machine and of the
+//! The directory with the device nodes, as a FUSE filesystem: it turns the kernel's requests into calls of the machine and of the
 //! suspender, and knows no rule itself.
 //!
 //! Nothing here may wait: one thread serves all nodes, so that a release is always seen before the open that follows it. What can take time
@@ -20,8 +20,10 @@ use crate::driver::{Access, Node, READ};
 use crate::iclog::IcLog;
 use crate::machine::{Machine, Readiness};
 use crate::suspend::{Job, Suspender};
+use crate::vfsfreeze::{Call, Freezer};
 
 const SUSPEND: INodeNo = INodeNo(4);
+const FREEZE: INodeNo = INodeNo(5);
 
 struct Entry {
     name: &'static str,
@@ -31,11 +33,15 @@ struct Entry {
 }
 
 /// The names and modes of FreeBSD's nodes.
-const ENTRIES: [Entry; 3] = [
+const ENTRIES: [Entry; 4] = [
     Entry { name: "hv_fsvss_dev", inode: INodeNo(2), mode: 0o640, node: Some(Node::Filesystems) },
     Entry { name: "hv_appvss_dev", inode: INodeNo(3), mode: 0o640, node: Some(Node::Applications) },
     Entry { name: "ufssuspend", inode: SUSPEND, mode: 0o600, node: None },
+    Entry { name: "vfsfreeze", inode: FREEZE, mode: 0o600, node: None },
 ];
+
+/// In a handle: its descriptor is not open for writing.
+const READS: u64 = 1 << 63;
 
 /// Nothing is cached: a node may be there one moment and gone the next.
 const AT_ONCE: Duration = Duration::ZERO;
@@ -43,9 +49,11 @@ const AT_ONCE: Duration = Duration::ZERO;
 pub(crate) struct Nodes {
     pub(crate) machine: Arc<Machine>,
     pub(crate) suspender: Arc<Suspender>,
+    /// None: that module is not loaded.
+    pub(crate) freezer: Option<Arc<Freezer>>,
     pub(crate) jobs: Sender<Job>,
     pub(crate) log: Arc<IcLog>,
-    /// Numbers the opens of ufssuspend; the machine numbers those of the nodes.
+    /// Numbers the opens of ufssuspend and vfsfreeze; the machine numbers those of the others.
     pub(crate) next_handle: std::sync::atomic::AtomicU64,
 }
 
@@ -59,6 +67,19 @@ impl Nodes {
         Some(attributes(inode, kind, perm, 0))
     }
 
+    /// A handle for an open of ufssuspend or vfsfreeze.
+    fn number(&self, inode: INodeNo, access: Access) -> Result<u64, nix::errno::Errno> {
+        let mut handle = self.next_handle.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if access == Access::Reading {
+            handle |= READS;
+        }
+        match (inode, &self.freezer) {
+            (FREEZE, Some(freezer)) => freezer.open(handle).map(|()| handle),
+            (FREEZE, None) => Err(nix::errno::Errno::ENXIO),
+            _ => Ok(handle),
+        }
+    }
+
     fn queue(&self, job: Job) {
         // The thread at the other end lives as long as this filesystem; a job dropped here answers EIO by itself.
         let _ = self.jobs.send(job);
@@ -68,7 +89,11 @@ impl Nodes {
 impl Filesystem for Nodes {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let entry = ENTRIES.iter().find(|entry| parent == INodeNo::ROOT && entry.name == name);
-        let present = entry.filter(|entry| entry.node.is_none() || self.machine.is_present());
+        let present = entry.filter(|entry| match entry.inode {
+            SUSPEND => true,
+            FREEZE => self.freezer.is_some(),
+            _ => self.machine.is_present(),
+        });
         match present.and_then(|entry| Self::attributes(entry.inode)) {
             Some(attributes) => reply.entry(&AT_ONCE, &attributes, Generation(0)),
             None => reply.error(Errno::ENOENT),
@@ -104,7 +129,7 @@ impl Filesystem for Nodes {
         let node = ENTRIES.iter().find(|entry| entry.inode == inode).and_then(|entry| entry.node);
         let opened = match node {
             Some(node) => self.machine.open(node, access, request.pid(), &self.log),
-            None => Ok(self.next_handle.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+            None => self.number(inode, access),
         };
         match opened {
             Ok(handle) => {
@@ -135,6 +160,10 @@ impl Filesystem for Nodes {
         if inode == SUSPEND {
             return self.queue(Job::Close { handle: handle.0, reply });
         }
+        if let (FREEZE, Some(freezer)) = (inode, &self.freezer) {
+            freezer.close(handle.0);
+            return reply.ok();
+        }
         self.machine.close(handle.0, &self.log);
         reply.ok();
     }
@@ -157,6 +186,11 @@ impl Filesystem for Nodes {
             let job = Job::Ioctl { handle: handle.0, pid: request.pid(), command, input: input.to_vec(), reply };
             return self.queue(job);
         }
+        if let (FREEZE, Some(freezer)) = (inode, &self.freezer) {
+            let access = if handle.0 & READS != 0 { Access::Reading } else { Access::Writing };
+            let call = Call { handle: handle.0, pid: request.pid(), access, command, input: input.to_vec() };
+            return freezer.ioctl(call, reply);
+        }
         match self.machine.ioctl(handle.0, command, input, &self.log) {
             Ok(message) if command == READ => reply.ioctl(0, &message),
             Ok(_) => reply.ioctl(0, &[]),
@@ -176,7 +210,11 @@ impl Filesystem for Nodes {
     ) {
         let node = ENTRIES.iter().any(|entry| entry.inode == inode && entry.node.is_some());
         let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY).then(|| notifier.handle());
-        let readiness = if node { self.machine.poll(handle.0, waits) } else { Readiness::Nothing };
+        let readiness = match &self.freezer {
+            _ if node => self.machine.poll(handle.0, waits),
+            Some(freezer) if inode == FREEZE && freezer.is_readable(handle.0, waits) => Readiness::Readable,
+            _ => Readiness::Nothing,
+        };
         reply.poll(match readiness {
             Readiness::Nothing => PollEvents::empty(),
             Readiness::Readable => PollEvents::POLLIN,

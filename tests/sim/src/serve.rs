@@ -12,10 +12,13 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::control::Control;
 use crate::driver::Kind;
+use crate::faults::Faults;
 use crate::iclog::IcLog;
 use crate::machine::Machine;
 use crate::nodes::Nodes;
 use crate::suspend::Suspender;
+use crate::table::MountFile;
+use crate::vfsfreeze::Freezer;
 
 /// How a simulated machine is set up.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Setup {
     pub mounts: PathBuf,
     /// Whose driver stands behind the nodes.
     pub driver: Kind,
+    /// Whether our module for freezing is loaded, too: the node `vfsfreeze`.
+    pub vfsfreeze: bool,
     /// The driver's time limit for a request.
     pub limit: Duration,
     /// Where to record what goes over the wire; not on a filesystem that will be frozen.
@@ -37,6 +42,7 @@ pub struct Setup {
 /// A simulated machine that is up. Dropping it thaws what is frozen and takes the nodes away.
 pub struct Served {
     suspender: Arc<Suspender>,
+    freezer: Arc<Freezer>,
     session: Option<BackgroundSession>,
     setup: Setup,
 }
@@ -51,12 +57,15 @@ pub const PANICKED: i32 = 70;
 pub fn serve(setup: Setup) -> Result<Served, String> {
     let log = Arc::new(IcLog::to(setup.ic_log.as_deref())?);
     let machine = Arc::new(Machine::new(setup.driver, setup.limit));
-    let suspender = Arc::new(Suspender::new(&setup.mounts, &setup.nodes));
+    let (table, faults) = (Arc::new(MountFile::new(&setup.mounts)), Arc::new(Faults::default()));
+    let suspender = Arc::new(Suspender::new(Arc::clone(&table), Arc::clone(&faults), &setup.nodes));
+    let freezer = Arc::new(Freezer::new(table, Arc::clone(&faults), Arc::clone(&log)));
     let (jobs, queue) = mpsc::channel();
 
     let nodes = Nodes {
         machine: Arc::clone(&machine),
         suspender: Arc::clone(&suspender),
+        freezer: setup.vfsfreeze.then(|| Arc::clone(&freezer)),
         jobs,
         log: Arc::clone(&log),
         next_handle: AtomicU64::new(1),
@@ -66,8 +75,10 @@ pub fn serve(setup: Setup) -> Result<Served, String> {
     let session = fuser::spawn_mount(nodes, &setup.nodes, &options)
         .map_err(|error| format!("can't mount the nodes on {}: {error}", setup.nodes.display()))?;
 
-    let (on_panic, where_nodes) = (Arc::clone(&suspender), setup.nodes.clone());
+    freezer.connect(session.notifier());
+    let (on_panic, frozen, where_nodes) = (Arc::clone(&suspender), Arc::clone(&freezer), setup.nodes.clone());
     machine.connect(session.notifier(), move |why| {
+        frozen.stop();
         on_panic.thaw_all();
         detach(&where_nodes);
         eprintln!("panic: {why}");
@@ -78,18 +89,20 @@ pub fn serve(setup: Setup) -> Result<Served, String> {
     let (timed, timer_log) = (Arc::clone(&machine), Arc::clone(&log));
     std::thread::spawn(move || timed.run_timers(&timer_log));
 
-    let served = Served { suspender: Arc::clone(&suspender), session: Some(session), setup };
+    let served =
+        Served { suspender: Arc::clone(&suspender), freezer: Arc::clone(&freezer), session: Some(session), setup };
     let control = &served.setup.control;
     // A socket left over from an earlier run; if it is something else, the bind says so.
     let _ = fs::remove_file(control);
     let listener =
         UnixListener::bind(control).map_err(|error| format!("can't listen on {}: {error}", control.display()))?;
-    Control { machine, suspender, log }.serve(listener);
+    Control { machine, suspender, freezer, faults, log }.serve(listener);
     Ok(served)
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
+        self.freezer.stop();
         self.suspender.thaw_all();
         // Somebody may still have a node open: then it is gone from the tree, and the rest follows at this process's end.
         detach(&self.setup.nodes);

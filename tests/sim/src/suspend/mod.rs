@@ -8,21 +8,20 @@ mod freezer;
 mod thaws;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fuser::{ReplyEmpty, ReplyIoctl};
-use hv_vss_platform::mounts::{FsId, Mount, holder};
+use hv_vss_platform::mounts::{FsId, holder};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::faults::{Faults, Moment};
 use crate::iclog::{Event, IcLog};
-use freezer::Frozen;
-pub(crate) use freezer::thaw_by_force;
+use crate::table::MountFile;
+pub(crate) use freezer::{Frozen, thaw_by_force};
 use thaws::Thaws;
 
 /// Suspends the filesystem whose id is passed.
@@ -32,28 +31,6 @@ pub const UFSRESUME: u32 = nix::request_code_none!(b'U', 2) as u32;
 
 /// How long the end of the simulator waits for a freeze that is under way.
 const LAST_FREEZE: Duration = Duration::from_secs(2);
-
-/// When a fault strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Moment {
-    /// In UFSSUSPEND, after all checks.
-    Suspend,
-    /// In UFSRESUME or the close that resumes.
-    Resume,
-}
-
-/// What goes wrong with a filesystem when a test asks for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// The ioctl doesn't return, and the global lock stays held, until the fault is taken back.
-    Hang,
-    /// It takes this many milliseconds longer.
-    DelayMs(u64),
-    /// It fails with this errno.
-    Errno(i32),
-}
 
 /// One suspension that holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,17 +65,6 @@ pub(crate) enum Job {
     },
 }
 
-#[derive(Default)]
-struct Faults {
-    of: BTreeMap<(FsId, Moment), Fault>,
-    /// A umount(8) of it has begun. While it is suspended that waits, with the vnode of the directory it is mounted on locked.
-    unmounting: BTreeSet<FsId>,
-    /// Says ENXIO to everybody, hangs no more: the simulator is ending.
-    ending: bool,
-    /// Which call hangs in this very moment. There is one thread, so there is one call.
-    hanging: Option<(FsId, Moment)>,
-}
-
 struct Held {
     holding: Holding,
     frozen: Frozen,
@@ -108,13 +74,8 @@ struct Held {
     covers: Option<FsId>,
 }
 
-/// Inode, time of change, length.
-type Version = (u64, i64, i64, u64);
-
 pub(crate) struct Suspender {
-    table: PathBuf,
-    /// The table as it was last read, and which version of the file that was.
-    known: Mutex<Option<(Version, Arc<Vec<Mount>>)>>,
+    table: Arc<MountFile>,
     nodes: PathBuf,
     held: Mutex<BTreeMap<u64, Held>>,
     thaws: Thaws,
@@ -123,15 +84,13 @@ pub(crate) struct Suspender {
     refusals: Mutex<Vec<String>>,
     in_a_jail: Mutex<bool>,
     freezing: AtomicBool,
-    faults: Mutex<Faults>,
-    faults_changed: Condvar,
+    faults: Arc<Faults>,
 }
 
 impl Suspender {
-    pub(crate) fn new(table: &Path, nodes: &Path) -> Self {
+    pub(crate) fn new(table: Arc<MountFile>, faults: Arc<Faults>, nodes: &Path) -> Self {
         Self {
-            table: table.to_owned(),
-            known: Mutex::default(),
+            table,
             nodes: nodes.to_owned(),
             held: Mutex::default(),
             thaws: Thaws::default(),
@@ -139,8 +98,7 @@ impl Suspender {
             refusals: Mutex::default(),
             in_a_jail: Mutex::default(),
             freezing: AtomicBool::new(false),
-            faults: Mutex::default(),
-            faults_changed: Condvar::new(),
+            faults,
         }
     }
 
@@ -202,7 +160,7 @@ impl Suspender {
     }
 
     fn try_suspend(&self, handle: u64, pid: u32, fsid: FsId, log: &IcLog) -> Result<(), (Errno, String)> {
-        let mounts = self.mounts().map_err(|why| (Errno::EIO, why))?;
+        let mounts = self.table.mounts().map_err(|why| (Errno::EIO, why))?;
         let mount = mounts.iter().find(|mount| mount.fsid == fsid);
         let mount = mount.ok_or_else(|| (Errno::ENOENT, "no mount has this id".to_owned()))?;
         caller::may_suspend(pid, Path::new(&mount.on), &self.nodes).map_err(|why| (Errno::EDEADLK, why))?;
@@ -212,12 +170,12 @@ impl Suspender {
         if locked(&self.held).values().any(|held| held.holding.fsid == fsid) {
             return Err((Errno::EBUSY, format!("{} is suspended already", mount.on)));
         }
-        self.strike(fsid, Moment::Suspend).map_err(|errno| (errno, "as the test asked".to_owned()))?;
+        self.faults.strike(fsid, Moment::Suspend).map_err(|errno| (errno, "as the test asked".to_owned()))?;
 
         self.thaws.finish(fsid);
         let frozen = self.freeze(Path::new(&mount.on)).map_err(|errno| (errno, format!("freezing {}", mount.on)))?;
         let mut held = locked(&self.held);
-        if locked(&self.faults).ending {
+        if self.faults.is_ending() {
             // `thaw_all` has been by: this one would be missed.
             drop(frozen);
             return Err((Errno::ENXIO, "the simulator is ending".to_owned()));
@@ -249,7 +207,7 @@ impl Suspender {
         let Some(fsid) = locked(&self.held).get(&handle).map(|held| held.holding.fsid) else {
             return Err(Errno::ENOENT);
         };
-        self.strike(fsid, Moment::Resume)?;
+        self.faults.strike(fsid, Moment::Resume)?;
         self.locks_the_covered_directories(fsid)?;
         let mut held = locked(&self.held);
         let Some(Held { holding, frozen, lies_on, .. }) = held.remove(&handle) else { return Ok(()) };
@@ -265,57 +223,11 @@ impl Suspender {
     fn locks_the_covered_directories(&self, of: FsId) -> Result<(), Errno> {
         let covered_by: Vec<FsId> =
             locked(&self.held).values().filter(|held| held.covers == Some(of)).map(|held| held.holding.fsid).collect();
-        let mut faults = locked(&self.faults);
-        if !covered_by.iter().any(|fsid| faults.unmounting.contains(fsid)) {
-            return Ok(());
-        }
-        while !faults.ending {
-            faults.hanging = Some((of, Moment::Resume));
-            faults = self.faults_changed.wait(faults).unwrap_or_else(PoisonError::into_inner);
-        }
-        faults.hanging = None;
-        Err(Errno::ENXIO)
-    }
-
-    fn strike(&self, fsid: FsId, moment: Moment) -> Result<(), Errno> {
-        let mut faults = locked(&self.faults);
-        loop {
-            match faults.of.get(&(fsid, moment)).copied().filter(|_| !faults.ending) {
-                None => return Ok(()),
-                Some(Fault::Errno(errno)) => return Err(Errno::from_raw(errno)),
-                Some(Fault::DelayMs(ms)) => {
-                    drop(faults);
-                    std::thread::sleep(Duration::from_millis(ms));
-                    return Ok(());
-                }
-                Some(Fault::Hang) => {
-                    faults.hanging = Some((fsid, moment));
-                    faults = self.faults_changed.wait(faults).unwrap_or_else(PoisonError::into_inner);
-                    faults.hanging = None;
-                }
-            }
-        }
-    }
-
-    pub(crate) fn set_fault(&self, fsid: FsId, moment: Moment, fault: Option<Fault>) {
-        let mut faults = locked(&self.faults);
-        match fault {
-            Some(fault) => faults.of.insert((fsid, moment), fault),
-            None => faults.of.remove(&(fsid, moment)),
-        };
-        self.faults_changed.notify_all();
-    }
-
-    pub(crate) fn set_unmounting(&self, fsid: FsId) {
-        locked(&self.faults).unmounting.insert(fsid);
+        self.faults.hang_behind_an_unmount(&covered_by, (of, Moment::Resume))
     }
 
     pub(crate) fn set_jail(&self, in_a_jail: bool) {
         *locked(&self.in_a_jail) = in_a_jail;
-    }
-
-    pub(crate) fn hanging(&self) -> Option<(FsId, Moment)> {
-        locked(&self.faults).hanging
     }
 
     pub(crate) fn holdings(&self) -> Vec<Holding> {
@@ -328,8 +240,7 @@ impl Suspender {
 
     /// Lets go of everything, for the end of the simulator: real filesystems must not stay frozen behind it.
     pub(crate) fn thaw_all(&self) {
-        locked(&self.faults).ending = true;
-        self.faults_changed.notify_all();
+        self.faults.end();
         let held = std::mem::take(&mut *locked(&self.held));
         // All at once: the thaw of one writes to the image file that lies on another.
         std::thread::scope(|scope| {
@@ -341,31 +252,6 @@ impl Suspender {
         while self.freezing.load(Ordering::SeqCst) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    /// Read anew only when the file is another one: it is replaced, never changed.
-    fn mounts(&self) -> Result<Arc<Vec<Mount>>, String> {
-        let about =
-            fs::metadata(&self.table).map_err(|error| format!("can't look at {}: {error}", self.table.display()))?;
-        let version = (about.ino(), about.mtime(), about.mtime_nsec(), about.len());
-        let mut known = locked(&self.known);
-        match &*known {
-            Some((of, mounts)) if *of == version => Ok(Arc::clone(mounts)),
-            _ => {
-                let mounts = Arc::new(self.read_mounts()?);
-                *known = Some((version, Arc::clone(&mounts)));
-                Ok(mounts)
-            }
-        }
-    }
-
-    fn read_mounts(&self) -> Result<Vec<Mount>, String> {
-        let table = self.table.display();
-        let text = fs::read_to_string(&self.table).map_err(|error| format!("can't read {table}: {error}"))?;
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-        lines
-            .map(|(at, line)| serde_json::from_str(line).map_err(|error| format!("{table}, line {}: {error}", at + 1)))
-            .collect()
     }
 }
 

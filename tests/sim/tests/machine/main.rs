@@ -3,3 +3,4 @@
 mod command;
 mod nodes;
 mod process;
+mod vfsfreeze;

@@ -15,18 +15,18 @@ const LIMIT: Duration = Duration::from_millis(300);
 const SHORT: Duration = Duration::from_millis(100);
 
 /// A machine with two disks, `a` and `b`.
-struct Machine {
+pub(crate) struct Machine {
     // Dropped first to last: the simulator, then the ground.
-    host: Host,
+    pub(crate) host: Host,
     _served: Served,
-    dev: PathBuf,
-    a: Disk,
-    b: Disk,
+    pub(crate) dev: PathBuf,
+    pub(crate) a: Disk,
+    pub(crate) b: Disk,
     ground: Ground,
 }
 
 impl Machine {
-    fn with(driver: Kind) -> Option<Self> {
+    pub(crate) fn with(driver: Kind) -> Option<Self> {
         let mut ground = Ground::take()?;
         let disk = |ground: &mut Ground, name: &str| {
             let (image, on) = (ground.directory().join(name).with_extension("img"), ground.directory().join(name));
@@ -39,16 +39,24 @@ impl Machine {
         let mounts = ground.directory().join("mounts");
         write_mount_table(&mounts, &[a.as_ufs(), b.as_ufs(), zfs]);
         let (dev, control) = (ground.subdirectory("dev"), ground.directory().join("control"));
-        let setup = Setup { nodes: dev.clone(), control: control.clone(), mounts, driver, limit: LIMIT, ic_log: None };
+        let setup = Setup {
+            nodes: dev.clone(),
+            control: control.clone(),
+            mounts,
+            driver,
+            vfsfreeze: true,
+            limit: LIMIT,
+            ic_log: None,
+        };
         let served = serve(setup).expect("the machine comes up");
         Some(Self { host: Host::of(&control), _served: served, dev, a, b, ground })
     }
 
-    fn process(&self) -> Process {
+    pub(crate) fn process(&self) -> Process {
         Process::start(&self.dev)
     }
 
-    fn is_frozen(&self, disk: &Disk) -> bool {
+    pub(crate) fn is_frozen(&self, disk: &Disk) -> bool {
         process::is_frozen(&disk.on)
     }
 
@@ -61,7 +69,7 @@ impl Machine {
     }
 
     #[track_caller]
-    fn becomes_writable(&self, disk: &Disk) {
+    pub(crate) fn becomes_writable(&self, disk: &Disk) {
         let start = Instant::now();
         while self.is_frozen(disk) {
             assert!(start.elapsed() < Duration::from_secs(2), "{} stayed frozen", disk.name);

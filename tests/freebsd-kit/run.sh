@@ -73,7 +73,7 @@ echo "claims about the kernel"
 wish=
 [ "${LAST_WISH:-no}" = no ] || wish=--last-wish
 # shellcheck disable=SC2086 # words on purpose
-debug/hv-vss-freebsd-kit "$work/ground" "$here/debug/hv_vss_plugin" "$here/debug/libufs.so" $wish > "$work/claims.log" 2>&1
+debug/hv-vss-freebsd-kit "$work/ground" "$here/debug/hv_vss_worker" "$here/debug/libufs.so" $wish > "$work/claims.log" 2>&1
 cat "$work/claims.log"
 count "$work/claims.log" || { echo "the claims were not tried to the end"; failed=$((failed + 1)); }
 

@@ -1,4 +1,4 @@
-//! The conversation on the control socket, as documented in docs/control.md: frames as on the way to plugin hosts (a four-byte little-endian length, then
+//! The conversation on the control socket, as documented in docs/control.md: frames as on the way to workers (a four-byte little-endian length, then
 //! JSON), one question from the client, answers from the daemon. Fields are only ever added.
 
 use hv_vss_types::Mount;

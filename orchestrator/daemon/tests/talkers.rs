@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-/// A stand-in for the plugin host: a shell script that has some frames to say.
+/// A stand-in for the worker: a shell script that has some frames to say.
 struct Talker(PathBuf);
 
 impl Talker {

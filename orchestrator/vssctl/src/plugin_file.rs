@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hv_vss_platform::mounts::{self, Mount, Source};
-use hv_vss_plugin_host::conformance::{self, Trial};
-use hv_vss_plugin_host::inspect::{self, Report};
+use hv_vss_worker::conformance::{self, Trial};
+use hv_vss_worker::inspect::{self, Report};
 use serde_json::{Map, Value};
 
 use super::options::{Options, PluginCommand, PluginTest};
@@ -20,7 +20,7 @@ const LOADING: Duration = Duration::from_secs(10);
 
 pub(super) fn command(options: &Options, command: &PluginCommand, paper: &Paper) -> Result<Said, Failure> {
     let config = config(options)?;
-    let program = host_program(&config)?;
+    let program = worker_program(&config)?;
     match command {
         PluginCommand::Inspect { file } => {
             let report = inspect::in_throwaway_process(&program, file, LOADING).map_err(Failure::Other)?;
@@ -48,17 +48,17 @@ fn config(options: &Options) -> Result<Config, Failure> {
     }
 }
 
-/// The installed plugin host, or the one that was built with this program.
-fn host_program(config: &Config) -> Result<PathBuf, Failure> {
-    let configured = &config.paths.plugin_host;
+/// The installed worker, or the one that was built with this program.
+fn worker_program(config: &Config) -> Result<PathBuf, Failure> {
+    let configured = &config.paths.worker;
     if configured.exists() {
         return settings::program(configured)
-            .map_err(|why| Failure::Other(format!("the plugin host is not started: {why}")));
+            .map_err(|why| Failure::Other(format!("the worker is not started: {why}")));
     }
     // Whoever can replace that one can replace this very program.
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("hv_vss_plugin")));
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("hv_vss_worker")));
     beside.filter(|program| program.exists()).ok_or_else(|| {
-        Failure::Other(format!("the plugin host {} is not there: install hv_vss as a whole", configured.display()))
+        Failure::Other(format!("the worker {} is not there: install hv_vss as a whole", configured.display()))
     })
 }
 

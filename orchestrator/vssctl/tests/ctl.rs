@@ -219,9 +219,9 @@ fn a_file_that_is_no_plugin_is_refused_with_a_reason() {
     let file = home.path("x.so");
     std::fs::write(&file, "not a plugin").unwrap();
     let ran = home.vssctl(&["plugin", "inspect", file.to_str().unwrap()]);
-    // The plugin host is another crate's program: where only this one was built, its absence is the answer.
+    // The worker is another crate's program: where only this one was built, its absence is the answer.
     if ran.code == Some(2) {
-        ran.complains("the plugin host");
+        ran.complains("the worker");
     } else {
         ran.exits(1).says("would NOT load it");
     }

@@ -11,7 +11,7 @@ pub(super) fn set(text: &CStr) {
 mod tests {
     #[test]
     fn the_title_shows_cut_to_what_linux_keeps() {
-        crate::title::set("hv_vss_plugin: ufs\0hidden");
-        assert_eq!(nix::sys::prctl::get_name().unwrap().to_str().unwrap(), "hv_vss_plugin: ");
+        crate::title::set("hv_vss_worker: ufs\0hidden");
+        assert_eq!(nix::sys::prctl::get_name().unwrap().to_str().unwrap(), "hv_vss_worker: ");
     }
 }

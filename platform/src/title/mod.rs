@@ -1,4 +1,4 @@
-//! What ps(1) shows of a process, so that an operator can tell the plugin hosts from each other. The program's own name stays as it is: that is
+//! What ps(1) shows of a process, so that an operator can tell the workers from each other. The program's own name stays as it is: that is
 //! what devd's `pkill -x` goes by.
 
 #![cfg_attr(target_os = "freebsd", allow(unsafe_code))] // setproctitle has no wrapper in nix.

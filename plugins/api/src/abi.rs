@@ -1,6 +1,6 @@
 //! The C header `include/hv_vss_plugin.h`, line by line in Rust. Only layouts and numbers: what they mean stands in the header.
 //!
-//! A plugin author has no use for this file; the plugin host and the SDK do. `tests/layout.rs` compiles a C program against the header and
+//! A plugin author has no use for this file; the worker and the SDK do. `tests/layout.rs` compiles a C program against the header and
 //! compares every size and offset with these, so the two can't drift apart.
 
 use std::ffi::{c_char, c_void};

@@ -1,4 +1,4 @@
-//! The border: C functions that the host calls, around the methods of a [`Plugin`]. No panic leaves them, and nothing they are given is kept.
+//! The border: C functions that the worker calls, around the methods of a [`Plugin`]. No panic leaves them, and nothing they are given is kept.
 #![allow(unsafe_code, reason = "these are the functions that the C ABI calls")]
 
 use std::any::Any;
@@ -85,7 +85,7 @@ fn named(about: &About) -> abi::Plugin {
     }
 }
 
-/// The host's reason buffer.
+/// The worker's reason buffer.
 struct Reason {
     at: *mut c_char,
     room: usize,
@@ -102,7 +102,7 @@ impl Reason {
         while !sentence.is_char_boundary(length) {
             length -= 1;
         }
-        // SAFETY: the host lends `room` bytes at `at` until the call returns; nobody else looks at them meanwhile.
+        // SAFETY: the worker lends `room` bytes at `at` until the call returns; nobody else looks at them meanwhile.
         let lent = unsafe { std::slice::from_raw_parts_mut(self.at.cast::<u8>(), self.room) };
         lent[..length].copy_from_slice(&sentence.as_bytes()[..length]);
         lent[length] = 0;
@@ -115,7 +115,7 @@ unsafe extern "C" fn open<P: Plugin>(
     reason: *mut c_char,
     room: usize,
 ) -> i32 {
-    // SAFETY: the host passes a valid struct of at least version 1, and a place for our pointer.
+    // SAFETY: the worker passes a valid struct of at least version 1, and a place for our pointer.
     unsafe { opened_by(P::open, opening, this, &Reason { at: reason, room }) }
 }
 
@@ -125,7 +125,7 @@ unsafe extern "C" fn observer_open<O: Observer>(
     reason: *mut c_char,
     room: usize,
 ) -> i32 {
-    // SAFETY: the host passes a valid struct of at least version 1, and a place for our pointer.
+    // SAFETY: the worker passes a valid struct of at least version 1, and a place for our pointer.
     unsafe { opened_by(O::open, opening, this, &Reason { at: reason, room }) }
 }
 
@@ -154,7 +154,7 @@ unsafe fn opened_by<T>(
         }
         // SAFETY: a string that lives through the call.
         config.json = unsafe { text(raw.json) }.unwrap_or_default().to_owned();
-        // SAFETY: the host's functions are valid while the plugin is.
+        // SAFETY: the worker's functions are valid while the plugin is.
         let host = unsafe { Host::from_raw(raw.host) };
         let plugin = constructor(Opening { config, host })?;
         // SAFETY: promised above.
@@ -169,7 +169,7 @@ unsafe extern "C" fn check<P: Plugin>(
     reason: *mut c_char,
     room: usize,
 ) -> i32 {
-    // SAFETY: the host passes what open gave it, and a valid step.
+    // SAFETY: the worker passes what open gave it, and a valid step.
     unsafe { with_step::<P>("check", this, step, &Reason { at: reason, room }, P::check) }
 }
 
@@ -179,7 +179,7 @@ unsafe extern "C" fn freeze<P: Plugin>(
     reason: *mut c_char,
     room: usize,
 ) -> i32 {
-    // SAFETY: the host passes what open gave it, and a valid step.
+    // SAFETY: the worker passes what open gave it, and a valid step.
     unsafe { with_step::<P>("freeze", this, step, &Reason { at: reason, room }, P::freeze) }
 }
 
@@ -189,7 +189,7 @@ unsafe extern "C" fn thaw<P: Plugin>(
     reason: *mut c_char,
     room: usize,
 ) -> i32 {
-    // SAFETY: the host passes what open gave it, and a valid step.
+    // SAFETY: the worker passes what open gave it, and a valid step.
     unsafe { with_step::<P>("thaw", this, step, &Reason { at: reason, room }, P::thaw) }
 }
 
@@ -202,7 +202,7 @@ unsafe extern "C" fn claim<P: Plugin>(
 ) -> i32 {
     let reason = Reason { at: reason, room };
     guarded("claim", &reason, || {
-        // SAFETY: the host passes what open gave it; one call at a time, so nobody else has a reference.
+        // SAFETY: the worker passes what open gave it; one call at a time, so nobody else has a reference.
         let plugin = unsafe { &mut *this.cast::<P>() };
         // SAFETY: valid through the call.
         let step = unsafe { Step::from_raw(step) };
@@ -231,7 +231,7 @@ unsafe extern "C" fn ended<O: Observer>(
     room: usize,
 ) -> i32 {
     guarded("ended", &Reason { at: reason, room }, || {
-        // SAFETY: the host passes what open gave it; one call at a time, so nobody else has a reference.
+        // SAFETY: the worker passes what open gave it; one call at a time, so nobody else has a reference.
         let observer = unsafe { &mut *this.cast::<O>() };
         // SAFETY: valid through the call.
         let step = unsafe { Step::from_raw(step) };
@@ -242,12 +242,12 @@ unsafe extern "C" fn ended<O: Observer>(
 }
 
 unsafe extern "C" fn close<P: Plugin>(this: *mut c_void) {
-    // SAFETY: what open gave the host, given back once, with the last call.
+    // SAFETY: what open gave the worker, given back once, with the last call.
     unsafe { closed_by(P::close, this) }
 }
 
 unsafe extern "C" fn observer_close<O: Observer>(this: *mut c_void) {
-    // SAFETY: what open gave the host, given back once, with the last call.
+    // SAFETY: what open gave the worker, given back once, with the last call.
     unsafe { closed_by(O::close, this) }
 }
 

@@ -132,7 +132,7 @@ pub enum Claim {
 pub struct Opening<'a> {
     /// The plugin's own settings.
     pub config: Config,
-    /// The host's functions.
+    /// The worker's functions.
     pub host: Host<'a>,
 }
 
@@ -197,7 +197,7 @@ pub trait Observer: Sized + 'static {
     fn close(self) {}
 }
 
-/// Makes a type that implements [`Plugin`] the plugin of this library: exports the one symbol that the host looks for. For an [`Observer`] write
+/// Makes a type that implements [`Plugin`] the plugin of this library: exports the one symbol that the worker looks for. For an [`Observer`] write
 /// `export_plugin!(observer: TYPE)`.
 #[macro_export]
 macro_rules! export_plugin {
@@ -208,7 +208,7 @@ macro_rules! export_plugin {
         $crate::export_plugin!(@table $crate::export::Table::of::<$plugin>);
     };
     (@table $table:expr) => {
-        /// The one symbol the host looks for.
+        /// The one symbol the worker looks for.
         #[allow(unsafe_code, reason = "the symbol's name is the ABI's")]
         #[unsafe(no_mangle)]
         pub extern "C" fn hv_vss_plugin_v1() -> *const $crate::abi::Plugin {

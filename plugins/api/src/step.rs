@@ -1,6 +1,6 @@
 //! What a plugin is told in each call, and what it can tell and ask while the call is at work: the safe side of the header's structs.
 //!
-//! The lifetimes keep a plugin from keeping what belongs to the host; nothing here can be sent to another thread, since the host's functions
+//! The lifetimes keep a plugin from keeping what belongs to the worker; nothing here can be sent to another thread, since the worker's functions
 //! may be called on the calling one only.
 #![allow(unsafe_code, reason = "reads the structs that come over the C ABI")]
 
@@ -108,9 +108,9 @@ impl<'a> Mount<'a> {
     /// # Safety
     /// `raw` must be valid as the header promises, for `'a`.
     pub(crate) unsafe fn from_raw(raw: *const abi::Mount) -> Self {
-        // SAFETY: the promise above; all members read here are of version 1, which every host gives whole.
+        // SAFETY: the promise above; all members read here are of version 1, which every worker gives whole.
         let raw = unsafe { *raw };
-        // SAFETY: the host passes null or a string that lives as long as the call; the same holds for the next four.
+        // SAFETY: the worker passes null or a string that lives as long as the call; the same holds for the next four.
         let text = |pointer| unsafe { text(pointer) };
         Self {
             fsid: raw.fsid,
@@ -124,7 +124,7 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// A string of the host's: UTF-8 by the header's promise, `None` for a null pointer or for bytes that break the promise.
+/// A string of the worker's: UTF-8 by the header's promise, `None` for a null pointer or for bytes that break the promise.
 ///
 /// # Safety
 /// `pointer` is null or a C string that lives for `'a`.
@@ -136,7 +136,7 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char) -> Option<&'a str> {
     unsafe { CStr::from_ptr(pointer) }.to_str().ok()
 }
 
-/// An array of pointers of the host's.
+/// An array of pointers of the worker's.
 ///
 /// # Safety
 /// `first` is null (then the array is empty) or points to `count` pointers that live for `'a`.
@@ -148,7 +148,7 @@ pub(crate) unsafe fn pointers<'a, T>(first: *const *const T, count: u32) -> &'a 
     unsafe { std::slice::from_raw_parts(first, count as usize) }
 }
 
-/// The host's functions, for as long as a call is at work.
+/// The worker's functions, for as long as a call is at work.
 #[derive(Clone, Copy)]
 pub struct Host<'a> {
     raw: *const abi::Host,
@@ -163,7 +163,7 @@ impl Host<'_> {
     }
 
     fn table(&self) -> abi::Host {
-        // SAFETY: valid by from_raw's promise; version 1 is given whole by every host.
+        // SAFETY: valid by from_raw's promise; version 1 is given whole by every worker.
         unsafe { *self.raw }
     }
 
@@ -230,7 +230,7 @@ fn c_string(text: &str) -> CString {
     CString::new(until_null).unwrap_or_default()
 }
 
-/// The host's struct as far as the host's goes; what an older host did not know is zero.
+/// The worker's struct as far as the worker's goes; what an older worker did not know is zero.
 ///
 /// # Safety
 /// `raw` must be valid as the header promises: for as many bytes as its first member says.
@@ -257,7 +257,7 @@ impl<'a> Step<'a> {
     pub(crate) unsafe fn from_raw(raw: *const abi::Step) -> Self {
         // SAFETY: the promise above.
         let given = unsafe { as_far_as_given(raw) };
-        // SAFETY: the host's functions are valid while a call is at work.
+        // SAFETY: the worker's functions are valid while a call is at work.
         let host = unsafe { Host::from_raw(given.host) };
         Self { given, host, began: Instant::now() }
     }
@@ -265,7 +265,7 @@ impl<'a> Step<'a> {
     /// The cycle's id, as the log and the history show it.
     #[must_use]
     pub fn cycle(&self) -> &'a str {
-        // SAFETY: a string of the host's that lives as long as the call.
+        // SAFETY: a string of the worker's that lives as long as the call.
         unsafe { text(self.given.cycle) }.unwrap_or("")
     }
 
@@ -277,7 +277,7 @@ impl<'a> Step<'a> {
             abi::OUTCOME_EXPIRED => Outcome::Expired,
             abi::OUTCOME_RECOVERED => Outcome::Recovered,
             abi::OUTCOME_RESTORED => Outcome::Restored,
-            // A word that only a later host knows is in any case not "ok".
+            // A word that only a later worker knows is in any case not "ok".
             _ => Outcome::Aborted,
         }
     }
@@ -296,7 +296,7 @@ impl<'a> Step<'a> {
     /// As a filesystem plugin: the one filesystem this is about. As an application plugin: all that will be or were frozen.
     pub fn mounts(&self) -> impl Iterator<Item = Mount<'a>> + use<'a> {
         let step = &self.given;
-        // SAFETY: the host gives mount_count pointers, each to a mount that lives as long as the call.
+        // SAFETY: the worker gives mount_count pointers, each to a mount that lives as long as the call.
         let mounts = unsafe { pointers(step.mounts, step.mount_count) };
         // SAFETY: as above.
         mounts.iter().map(|mount| unsafe { Mount::from_raw(*mount) })
@@ -324,7 +324,7 @@ impl<'a> Step<'a> {
     /// freeze itself.
     pub fn owed(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let step = &self.given;
-        // SAFETY: the host gives owed_count pointers, each to a string that lives as long as the call.
+        // SAFETY: the worker gives owed_count pointers, each to a string that lives as long as the call.
         let owed = unsafe { pointers(step.owed, step.owed_count) };
         // SAFETY: as above.
         owed.iter().filter_map(|name| unsafe { text(*name) })
@@ -333,11 +333,11 @@ impl<'a> Step<'a> {
     /// In the freeze of a rehearsal: the one sub-step to be done, and no other. A plugin that has none of this name refuses.
     #[must_use]
     pub fn only(&self) -> Option<&'a str> {
-        // SAFETY: null, also where an older host knew no such member, or a string of the host's that lives as long as the call.
+        // SAFETY: null, also where an older worker knew no such member, or a string of the worker's that lives as long as the call.
         unsafe { text(self.given.only) }
     }
 
-    /// The host's functions.
+    /// The worker's functions.
     #[must_use]
     pub fn host(&self) -> Host<'a> {
         self.host

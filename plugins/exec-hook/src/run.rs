@@ -20,7 +20,7 @@ use crate::spawn::{self, Program, Started};
 const ASKING: Duration = Duration::from_millis(20);
 /// How long a killed script may take to be gone. One that waits for a disk can't be killed; the cycle goes on without it.
 const DYING: Duration = Duration::from_millis(100);
-/// How many run at once; more than these wait for the end of others. Each needs three descriptors here, of which a plugin host has 256, and what one
+/// How many run at once; more than these wait for the end of others. Each needs three descriptors here, of which a worker has 256, and what one
 /// leaves in the background keeps one of them.
 const AT_ONCE: usize = 48;
 /// Bytes read from one pipe before the others have their turn.

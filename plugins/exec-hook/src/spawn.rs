@@ -205,7 +205,7 @@ fn default_signals() {
 /// Descriptors a script may have. The hard limit can be a thousand million, and there are programs that close each of them one by one.
 const DESCRIPTORS: libc::rlim_t = 4096;
 
-/// The plugin host keeps itself short of memory and descriptors by soft limits; what it runs may have more. A core dump is never written: the
+/// The worker keeps itself short of memory and descriptors by soft limits; what it runs may have more. A core dump is never written: the
 /// disk it would go to may be about to freeze.
 fn set_limits() {
     for (resource, most) in

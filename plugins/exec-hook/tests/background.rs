@@ -93,17 +93,17 @@ fn what_a_thaw_starts_is_left_alone_even_if_the_thaw_then_fails() {
 #[test]
 fn nobody_stays_a_zombie() {
     let Some(mut stage) = Stage::new() else { return };
-    // Orphans of scripts are inherited by the host, which must bury them.
+    // Orphans of scripts are inherited by the worker, which must bury them.
     stage.hook("10-orphans", "for i in 1 2 3 4 5; do sh -c 'sleep 0.05 & exit 0'; done");
     stage.open();
     for _ in 0..5 {
         assert_eq!(stage.freeze(), done());
         assert_eq!(stage.thaw(), done());
     }
-    let host = stage.host.pid().to_string();
-    becomes_true("the host has no children left", || {
+    let worker = stage.worker.pid().to_string();
+    becomes_true("the worker has no children left", || {
         assert_eq!(stage.check(), done());
         let ps = Command::new("ps").args(["-ax", "-o", "ppid="]).output().unwrap();
-        !String::from_utf8(ps.stdout).unwrap().lines().any(|parent| parent.trim() == host)
+        !String::from_utf8(ps.stdout).unwrap().lines().any(|parent| parent.trim() == worker)
     });
 }

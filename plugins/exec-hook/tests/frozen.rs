@@ -29,18 +29,18 @@ fn while_frozen_the_process_has_no_file_of_a_disk_open_and_waits_for_the_orchest
     stage.open();
     assert_eq!(stage.check(), done());
     assert_eq!(stage.freeze(), done());
-    let host = stage.host.pid();
-    assert_eq!(files_of(host), [""; 0]);
+    let worker = stage.worker.pid();
+    assert_eq!(files_of(worker), [""; 0]);
     // The end of a background child neither wakes it nor interrupts it: SIGCHLD has no handler now.
-    let status = fs::read_to_string(format!("/proc/{host}/status")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
     let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
     assert_eq!(caught & (1 << (nix::libc::SIGCHLD - 1)), 0, "{caught:x}");
     let switches = || {
-        let status = fs::read_to_string(format!("/proc/{host}/status")).unwrap();
+        let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
         status.lines().filter(|line| line.contains("ctxt_switches")).map(str::to_owned).collect::<Vec<_>>()
     };
-    becomes_true("it sleeps", || fs::read_to_string(format!("/proc/{host}/stat")).unwrap().contains(") S "));
+    becomes_true("it sleeps", || fs::read_to_string(format!("/proc/{worker}/stat")).unwrap().contains(") S "));
     let before = switches();
     let child = stage.lines("pid").concat();
     assert!(Command::new("kill").arg(&child).status().unwrap().success());

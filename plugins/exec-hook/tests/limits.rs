@@ -62,7 +62,7 @@ fn no_limit_goes_beyond_the_calls_deadline() {
     let deadline = Duration::from_secs(2);
     let began = Instant::now();
     let reason = refusal(stage.freeze_within(deadline));
-    assert!(began.elapsed() < deadline, "answered after {:?}, when the host would have been killed", began.elapsed());
+    assert!(began.elapsed() < deadline, "answered after {:?}, when the worker would have been killed", began.elapsed());
     assert!(reason.contains("and was killed"), "{reason}");
     all_five_are_dead(&stage);
 }
@@ -74,11 +74,11 @@ fn a_freeze_that_is_given_up_kills_its_scripts_at_once() {
     stage.hook("20-never", "");
     stage.open();
     let freeze = stage.freeze_call(SOON);
-    let id = stage.host.ask(freeze);
+    let id = stage.worker.ask(freeze);
     becomes_true("all of the script's processes are up", || stage.lines("pids").len() == 5);
     let began = Instant::now();
-    stage.host.ask(Call::Cancel { call_id: id });
-    let reason = refusal(stage.host.answer(id, clock::now() + SOON));
+    stage.worker.ask(Call::Cancel { call_id: id });
+    let reason = refusal(stage.worker.answer(id, clock::now() + SOON));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(reason.contains("since the freeze was given up"), "{reason}");
     all_five_are_dead(&stage);
@@ -92,10 +92,10 @@ fn when_the_orchestrator_dies_the_scripts_at_work_are_killed_and_thawed() {
     stage.hook("10-hydra", &format!("note $HV_VSS_OUTCOME\n{HYDRA}"));
     stage.open();
     let freeze = stage.freeze_call(SOON);
-    stage.host.ask(freeze);
+    stage.worker.ask(freeze);
     becomes_true("all of the script's processes are up", || stage.lines("pids").len() == 5);
-    stage.host.hang_up();
-    assert!(stage.host.ended(clock::now() + SOON).is_some_and(|status| status.success()));
+    stage.worker.hang_up();
+    assert!(stage.worker.ended(clock::now() + SOON).is_some_and(|status| status.success()));
     all_five_are_dead(&stage);
     stage.the_scripts_did(&["10-hydra freeze", "ok", "10-hydra thaw", "recovered"]);
 }
@@ -112,11 +112,11 @@ fn a_script_does_not_outlive_the_process_that_runs_it() {
         stage.hook("10-slow", &body);
         stage.open_with(&[("hook", json!({ "10-slow": { "user": user } }))]);
         let freeze = stage.freeze_call(SOON);
-        stage.host.ask(freeze);
+        stage.worker.ask(freeze);
         becomes_true("the script is at work", || !stage.lines("pid").is_empty());
         let script = stage.lines("pid").concat();
         assert!(lives(&script));
-        stage.host.kill();
+        stage.worker.kill();
         becomes_true("the script is gone", || !lives(&script));
     }
 }

@@ -89,8 +89,8 @@ fn an_orphaned_process_pays_what_it_owes_before_it_ends() {
     stage.hook("90-tell.post-thaw", "");
     stage.open();
     assert_eq!(stage.freeze(), done());
-    stage.host.hang_up();
-    assert!(stage.host.ended(clock::now() + SOON).is_some_and(|status| status.success()));
+    stage.worker.hang_up();
+    assert!(stage.worker.ended(clock::now() + SOON).is_some_and(|status| status.success()));
     let expected =
         ["10-db freeze", "50-mid freeze", "90-tell.post-thaw thaw", "50-mid thaw", "10-db thaw", "recovered"];
     stage.the_scripts_did(&expected);
@@ -256,7 +256,7 @@ fn what_will_run_is_announced_before_anything_runs() {
     assert_eq!(stage.check(), done());
     stage.the_scripts_did(&[]);
     let planned: Vec<_> = stage
-        .host
+        .worker
         .said
         .iter()
         .filter_map(|event| match event {

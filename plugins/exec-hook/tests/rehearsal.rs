@@ -10,7 +10,7 @@ use stage::{Ended, SOON, Stage, done, refusal};
 fn freeze_only(stage: &mut Stage, name: &str) -> Ended {
     let Call::Freeze { step, expiry, .. } = stage.freeze_call(SOON) else { unreachable!() };
     let call = Call::Freeze { step, role: Role::Application, expiry, only: Some(name.to_owned()) };
-    stage.host.call(call, SOON + Duration::from_secs(1))
+    stage.worker.call(call, SOON + Duration::from_secs(1))
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn only_the_script_that_is_rehearsed_runs_and_nobody_elses_post_thaw() {
     }
     let planned =
         |event: &Event| matches!(event, Event::Substep { name, progress: Progress::Planned, .. } if name == "10-a");
-    assert!(!stage.host.said.iter().any(planned), "what is not to run is not announced");
+    assert!(!stage.worker.said.iter().any(planned), "what is not to run is not announced");
 
     // The next freeze is a whole one again.
     assert_eq!(stage.freeze(), done());

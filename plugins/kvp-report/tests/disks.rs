@@ -69,7 +69,7 @@ fn on_a_read_only_disk_that_is_said_and_after_it_all_is_well() {
     };
     remounted(MsFlags::MS_RDONLY);
     let failed = record("backup", "failed", "c2", "no");
-    let why = match stage.host.call(ended(&failed, SOON), SOON) {
+    let why = match stage.worker.call(ended(&failed, SOON), SOON) {
         Ended::Answered(hv_vss_wire::Answer::Refused { reason }) => reason,
         other => panic!("{other:?}"),
     };

@@ -191,15 +191,15 @@ fn a_lock_that_somebody_keeps_is_given_up_at_the_deadline_and_when_a_freeze_come
     let locked = fs::OpenOptions::new().read(true).write(true).open(stage.file()).unwrap();
     lock(&locked);
     let next = record("backup", "failed", "next", "no");
-    let why = match stage.host.call(ended(&next, Duration::from_millis(200)), SOON) {
+    let why = match stage.worker.call(ended(&next, Duration::from_millis(200)), SOON) {
         Ended::Answered(Answer::Refused { reason }) => reason,
         other => panic!("{other:?}"),
     };
     assert!(why.contains("was locked by another program all the time"), "{why}");
 
-    let id = stage.host.ask(ended(&next, SOON));
-    stage.host.ask(Call::Cancel { call_id: id });
-    let answered = stage.host.answer(id, hv_vss_platform::clock::now() + SOON);
+    let id = stage.worker.ask(ended(&next, SOON));
+    stage.worker.ask(Call::Cancel { call_id: id });
+    let answered = stage.worker.answer(id, hv_vss_platform::clock::now() + SOON);
     assert!(matches!(answered, Ended::Answered(Answer::Refused { .. })), "{answered:?}");
     drop(locked);
     assert_eq!(fs::read(stage.file()).unwrap(), before);
@@ -233,12 +233,11 @@ fn a_wrong_setting_is_named_and_what_is_no_record_breaks_nothing() {
     for (config, expected) in
         [("directory = \"pool\"", "is not an absolute path"), ("directroy = \"/pool\"", "directroy")]
     {
-        let mut host =
-            hv_vss_plugin_host::conformance::hosted::Hosted::start::<&str>(&built().host, &built().plugin, &[])
-                .unwrap();
+        let mut worker =
+            hv_vss_worker::conformance::subject::Subject::start::<&str>(&built().worker, &built().plugin, &[]).unwrap();
         let (key, value) = config.split_once(" = ").unwrap();
         let config = [(key.to_owned(), value.trim_matches('"').into())].into_iter().collect();
-        match host.call(Call::Open { config }, SOON) {
+        match worker.call(Call::Open { config }, SOON) {
             Ended::Answered(Answer::Refused { reason }) => assert!(reason.contains(expected), "{reason}"),
             other => panic!("{other:?}"),
         }

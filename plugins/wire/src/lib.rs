@@ -1,9 +1,9 @@
-//! The conversation between the orchestrator and a plugin host.
+//! The conversation between the orchestrator and a worker.
 //!
-//! One stream socketpair for each host; every message is a four-byte little-endian length and that many bytes of JSON, at most [`MAX_FRAME`].
-//! The orchestrator sends [`Request`]s; the host sends [`Event`]s. A host works on one request at a time, in the order they came, and answers
+//! One stream socketpair for each worker; every message is a four-byte little-endian length and that many bytes of JSON, at most [`MAX_FRAME`].
+//! The orchestrator sends [`Request`]s; the worker sends [`Event`]s. A worker works on one request at a time, in the order they came, and answers
 //! each with exactly one [`Event::Answer`]; only [`Call::Cancel`] is looked at while another call is at work, and is not answered.
-//! A host that breaks these rules is a broken plugin, never a reason to panic.
+//! A worker that breaks these rules is a broken plugin, never a reason to panic.
 
 mod frame;
 pub mod owed;
@@ -15,13 +15,13 @@ pub use plain::is_obeyed;
 use hv_vss_types::{FsId, Monotonic, Mount};
 use serde::{Deserialize, Serialize};
 
-/// The version of this conversation. Orchestrator and host come from one build; a host left over from another is refused.
+/// The version of this conversation. Orchestrator and worker come from one build; a worker left over from another is refused.
 pub const WIRE_VERSION: u32 = 1;
 
-/// The descriptor on which a plugin host finds its end of the socketpair.
-pub const HOST_SOCKET_FD: i32 = 3;
+/// The descriptor on which a worker finds its end of the socketpair.
+pub const WORKER_SOCKET_FD: i32 = 3;
 
-/// What the orchestrator asks of a host.
+/// What the orchestrator asks of a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Chosen by the orchestrator, given back in the answer.
@@ -55,7 +55,7 @@ pub enum Call {
         step: Step,
         /// As what the plugin is asked.
         role: Role,
-        /// When the host lets go by itself, should nobody tell it to: READ of the FREEZE + limit + `max_frozen`.
+        /// When the worker lets go by itself, should nobody tell it to: READ of the FREEZE + limit + `max_frozen`.
         expiry: Monotonic,
         /// In a rehearsal: only the sub-step of this name is to be done.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub enum Call {
         /// The cycle's record, as JSON.
         record: String,
     },
-    /// Prepare to end. The host answers and exits.
+    /// Prepare to end. The worker answers and exits.
     Close,
     /// Give up the call with this id as soon as possible; it still gets its answer.
     Cancel {
@@ -94,7 +94,7 @@ pub struct Step {
     pub cycle: String,
     /// How the cycle stands.
     pub outcome: Outcome,
-    /// The instant at which the host is killed if the call has not been answered.
+    /// The instant at which the worker is killed if the call has not been answered.
     pub deadline: Monotonic,
     /// The filesystems this step is about: for an application all that will be or were frozen, for a filesystem step that one.
     pub mounts: Vec<Mount>,
@@ -126,18 +126,18 @@ pub enum Outcome {
     Restored,
 }
 
-/// What a host tells the orchestrator.
+/// What a worker tells the orchestrator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The first message: the file passed its checks and is loaded.
     Loaded {
-        /// [`WIRE_VERSION`] of the host program.
+        /// [`WIRE_VERSION`] of the worker program.
         wire: u32,
         /// What the plugin says of itself.
         about: About,
     },
-    /// Instead of `Loaded`: the file can't be used. The host exits after this.
+    /// Instead of `Loaded`: the file can't be used. The worker exits after this.
     Unfit {
         /// A sentence.
         reason: String,
@@ -166,7 +166,7 @@ pub enum Event {
         /// What happened to it.
         progress: Progress,
     },
-    /// The host let go of everything by itself, since the expiry had passed.
+    /// The worker let go of everything by itself, since the expiry had passed.
     LetGo,
 }
 

@@ -1,8 +1,8 @@
 //! What an application plugin owes, on disk: written by the orchestrator before the plugin is asked to come to rest, removed when it has let go.
 //!
 //! It guards against the orchestrator's death, not the machine's: it is renamed into place and not synced. While the orchestrator lives only it
-//! touches the file; once it is gone the plugin's host keeps the file up to date with what it has still to let go; the next orchestrator waits
-//! until that host has ended, and sees to what is left.
+//! touches the file; once it is gone the plugin's worker keeps the file up to date with what it has still to let go; the next orchestrator waits
+//! until that worker has ended, and sees to what is left.
 
 use std::io;
 

@@ -203,7 +203,7 @@ fn a_lock_that_comes_after_the_process_that_wanted_it_was_killed_is_given_back_a
     let before = others(&mut session).len();
     let sent = guest.host_sends(Freeze);
     becomes_true("the lock is waited for", || others(&mut instance.session()).concat().contains("FLUSH TABLES"));
-    guest.plugin_host_gets("exec_hook.so", Signal::SIGKILL);
+    guest.worker_gets("exec_hook.so", Signal::SIGKILL);
     guest.fails(sent);
     becomes_true("its thaw has run", || !guest.stage().scratch("hook").exists());
     assert!(others(&mut session).concat().contains("FLUSH TABLES"), "the client is nobody's child by now, and waits");

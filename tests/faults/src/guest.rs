@@ -251,7 +251,7 @@ impl Bench {
     /// The host processes, by plugin.
     #[must_use]
     pub fn hosts(&self) -> Vec<(&'static str, i32)> {
-        PLUGINS.iter().filter_map(|plugin| Some((*plugin, self.guest.find_plugin_host(plugin)?))).collect()
+        PLUGINS.iter().filter_map(|plugin| Some((*plugin, self.guest.find_worker(plugin)?))).collect()
     }
 }
 

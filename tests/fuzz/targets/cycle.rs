@@ -6,7 +6,7 @@
 #![no_main]
 
 use hv_vss_core::cycle::world::{World, possible};
-use hv_vss_core::cycle::{Action, Cycle, Holder, HolderId, HostId, Input, Kind, RequestId, Shape, StepEnd};
+use hv_vss_core::cycle::{Action, Cycle, Holder, HolderId, WorkerId, Input, Kind, RequestId, Shape, StepEnd};
 use hv_vss_device::{Operation, Verdict};
 use hv_vss_fuzz::Bytes;
 use libfuzzer_sys::fuzz_target;
@@ -45,12 +45,12 @@ fn plan(bytes: &mut Bytes<'_>) -> arbitrary::Result<Shape> {
     numbers.sort_unstable();
     let mut holders = Vec::new();
     for (at, number) in numbers.into_iter().enumerate() {
-        holders.push(Holder { host: HostId(at), kind: Kind::App { number } });
+        holders.push(Holder { worker: WorkerId(at), kind: Kind::App { number } });
     }
     for _ in 0..bytes.int_in_range(1..=5)? {
-        let host = bytes.int_in_range(0..=5)?;
+        let worker = bytes.int_in_range(0..=5)?;
         // That its suspensions outlive it is a property of a plugin: all of a process's do, or none.
-        holders.push(Holder { host: HostId(host), kind: Kind::Filesystem { survives_exit: host == 5 } });
+        holders.push(Holder { worker: WorkerId(worker), kind: Kind::Filesystem { survives_exit: worker == 5 } });
     }
     Ok(Shape(holders))
 }
@@ -70,9 +70,9 @@ impl Story {
         let input = match or_zero(4) {
             0 => Input::Froze(holder, ends[or_zero(2)]),
             1 => Input::Thawed(holder, ends[or_zero(2)]),
-            2 => Input::HostReady(HostId(or_zero(9))),
+            2 => Input::WorkerReady(WorkerId(or_zero(9))),
             3 => Input::AnswerLate(RequestId(or_zero(20) as u64), Operation::Freeze),
-            _ => Input::HostLost(HostId(or_zero(9))),
+            _ => Input::WorkerLost(WorkerId(or_zero(9))),
         };
         // What the world has asked for is no stray.
         let expected = possible(&self.world, &self.plan, RequestId(self.requests), self.frozen);
@@ -80,7 +80,7 @@ impl Story {
             (Input::Froze(one, _), Input::Froze(other, _)) | (Input::Thawed(one, _), Input::Thawed(other, _)) => {
                 one == other
             }
-            (Input::HostReady(one), Input::HostLost(other)) => one == other,
+            (Input::WorkerReady(one), Input::WorkerLost(other)) => one == other,
             (known, input) => known == input,
         };
         (!expected.iter().any(same_call)).then_some(input)
@@ -122,14 +122,14 @@ impl Story {
             let helps = |input: &&Input| match input {
                 Input::Thawed(_, StepEnd::Done { .. })
                 | Input::Froze(_, StepEnd::Done { .. })
-                | Input::HostReady(_) => true,
+                | Input::WorkerReady(_) => true,
                 // That the table has changed may be said at any time, and leads nowhere when nobody has asked.
                 Input::Surveyed(None) | Input::Noted | Input::Flushed | Input::TimeUp(_) => true,
                 Input::Compared { same } => *same,
                 _ => false,
             };
             // What was killed dies, sooner or later.
-            let dies = |input: &&Input| matches!(input, Input::HostGone(host) if self.world.is_dying(*host));
+            let dies = |input: &&Input| matches!(input, Input::WorkerGone(worker) if self.world.is_dying(*worker));
             let next = all.iter().find(helps).or_else(|| all.iter().find(dies));
             let next = next.unwrap_or_else(|| panic!("nothing leads on from {:#?}", self.cycle)).clone();
             self.happens(&next);

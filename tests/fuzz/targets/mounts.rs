@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hv_vss_core::cycle::HostId;
+use hv_vss_core::cycle::WorkerId;
 use hv_vss_core::plan::{Exemption, Judged, Judging, Plan, Verdict, freeze_order};
 use hv_vss_fuzz::{Bytes, mount, several, word};
 use hv_vss_platform::mounts::{FsId, Mount, Table, holder, parse_table};
@@ -45,7 +45,7 @@ fn plan(mounts: &[Mount], bytes: &mut Bytes<'_>) -> arbitrary::Result<()> {
     };
     let exemptions = several(bytes, 3, exemption)?;
     let mut judging = Judging::begin(mounts.to_vec(), &exemptions);
-    for host in 0..2 {
+    for worker in 0..2 {
         let asked = judging.undecided();
         let mut claims = Vec::new();
         for _ in &asked {
@@ -58,17 +58,17 @@ fn plan(mounts: &[Mount], bytes: &mut Bytes<'_>) -> arbitrary::Result<()> {
         }
         if bytes.ratio(1, 16)? {
             claims.push(Claim::Freeze);
-            assert!(judging.said(HostId(host), "liar", claims).is_err(), "an answer about more than was asked");
+            assert!(judging.said(WorkerId(worker), "liar", claims).is_err(), "an answer about more than was asked");
             assert_eq!(judging.undecided(), asked, "it changes nothing");
         } else {
-            judging.said(HostId(host), "plugin", claims).expect("an answer about what was asked");
+            judging.said(WorkerId(worker), "plugin", claims).expect("an answer about what was asked");
         }
     }
     let judged = judging.end();
     assert!(judged.iter().map(|judged| &judged.mount).eq(mounts), "every mount, in mount order");
     let vetoes = judged.iter().filter(|judged| matches!(judged.verdict, Verdict::Veto { .. })).count();
     let survives: bool = bytes.arbitrary()?;
-    let plan = match Plan::make(Vec::new(), judged.clone(), |host| survives && host == HostId(0)) {
+    let plan = match Plan::make(Vec::new(), judged.clone(), |worker| survives && worker == WorkerId(0)) {
         Err(reasons) => {
             assert_eq!(reasons.len(), vetoes, "every veto is told");
             return Ok(());

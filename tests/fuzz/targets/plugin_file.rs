@@ -1,4 +1,4 @@
-//! Any bytes as a plugin's file: it is told what is wrong with it before the dynamic linker sees it. Any words as the plugin host's options, and any
+//! Any bytes as a plugin's file: it is told what is wrong with it before the dynamic linker sees it. Any words as the worker's options, and any
 //! text as the report of the process that had looked at a file.
 #![no_main]
 
@@ -8,9 +8,9 @@ use std::io::{Seek, Write};
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex};
 
-use hv_vss_plugin_host::elf::{Unloadable, needed_libraries};
-use hv_vss_plugin_host::inspect::Report;
-use hv_vss_plugin_host::limits::Limits;
+use hv_vss_worker::elf::{Unloadable, needed_libraries};
+use hv_vss_worker::inspect::Report;
+use hv_vss_worker::limits::Limits;
 use libfuzzer_sys::fuzz_target;
 
 static PLACE: LazyLock<(PathBuf, Mutex<File>)> = LazyLock::new(|| {

@@ -83,7 +83,7 @@ fn with_every_default_line_in_force_each_plugin_has_exactly_its_defaults() {
     assert_eq!((enabled, required, run_after_restore), (Some(true), Some(true), Some(false)));
     let limits: Vec<_> = process_limits.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(limits, [("memory", "1G"), ("descriptors", "256"), ("core", "0")]);
-    let of_hosts = constant("plugins/host/src/limits.rs", "fn default() -> Self {", "}");
+    let of_hosts = constant("plugins/worker/src/limits.rs", "fn default() -> Self {", "}");
     assert_eq!(of_hosts.trim(), "Self { memory: Some(1 << 30), descriptors: 256, core: 0");
 
     let file = "plugins/exec-hook/src/settings.rs";

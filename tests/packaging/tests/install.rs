@@ -14,7 +14,7 @@ use hv_vss_packaging::{Directory, Entry, Ran, run, source, tree};
 use hv_vss_testbed::needs;
 
 const MAKES: [&str; 2] = ["make", "bmake"];
-const PROGRAMS: [&str; 4] = ["hv_vss_daemon", "vssctl", "hv_vss_plugin", "hv_vss_flush"];
+const PROGRAMS: [&str; 4] = ["hv_vss_daemon", "vssctl", "hv_vss_worker", "hv_vss_flush"];
 const PLUGINS: [&str; 4] = ["libufs.so", "libzfs_veto.so", "libexec_hook.so", "libkvp_report.so"];
 const CONFIG: &str = "usr/local/etc/hv_vss/hv_vss.toml";
 const HOOKS: &str = "usr/local/etc/hv_vss/hooks.d";
@@ -95,7 +95,7 @@ fn each_file_has_its_place_its_mode_and_root_as_its_owner() {
         let expected = [
             ("usr/local/sbin/hv_vss_daemon", 0o555),
             ("usr/local/sbin/vssctl", 0o555),
-            ("usr/local/libexec/hv_vss/hv_vss_plugin", 0o555),
+            ("usr/local/libexec/hv_vss/hv_vss_worker", 0o555),
             ("usr/local/libexec/hv_vss/hv_vss_flush", 0o555),
             ("usr/local/lib/hv_vss/plugins", 0o755),
             ("usr/local/lib/hv_vss/plugins/ufs.so", 0o444),
@@ -319,7 +319,7 @@ fn with_another_prefix_everything_points_there() {
         place.make("install", &["PREFIX=/opt/vss"]).well();
         let config = Config::parse(Path::new("x"), &place.root.read("opt/vss/etc/hv_vss/hv_vss.toml")).unwrap();
         assert_eq!(config.paths.plugins, Path::new("/opt/vss/lib/hv_vss/plugins"));
-        assert_eq!(config.paths.plugin_host, Path::new("/opt/vss/libexec/hv_vss/hv_vss_plugin"));
+        assert_eq!(config.paths.worker, Path::new("/opt/vss/libexec/hv_vss/hv_vss_worker"));
         assert_eq!(config.paths.flush, Path::new("/opt/vss/libexec/hv_vss/hv_vss_flush"));
         assert_eq!(config.plugin("exec_hook").settings["directory"], "/opt/vss/etc/hv_vss/hooks.d");
         assert_eq!(config.paths.control, Path::new("/var/run/hv_vss.sock"), "this is no matter of the prefix");

@@ -42,13 +42,14 @@ fn the_port_is_complete_and_names_every_crate_that_is_not_ours() {
 fn the_port_builds_what_the_installer_wants_and_nothing_for_tests() {
     let makefile = fs::read_to_string(source("packaging/freebsd-port/Makefile")).unwrap();
     let arguments = makefile.split("CARGO_BUILD_ARGS=").nth(1).unwrap().split("\nSUB_FILES").next().unwrap();
-    let packages: BTreeSet<_> = arguments.split_whitespace().filter(|word| word.starts_with("hv-vss")).collect();
+    let packages: BTreeSet<_> = arguments.split_whitespace().filter(|word| *word != "-p" && *word != "\\").collect();
     let mut wanted = BTreeSet::new();
     let manifest = fs::read_to_string(source("packaging/manifest")).unwrap();
     for line in manifest.lines().filter(|line| line.starts_with("program ") || line.starts_with("plugin ")) {
         wanted.insert(match line.split_whitespace().nth(1).unwrap() {
-            "hv_vss_daemon" | "vssctl" | "hv_vss_flush" => "hv-vss-daemon",
-            "hv_vss_plugin" => "hv-vss-plugin-host",
+            "hv_vss_daemon" | "hv_vss_flush" => "hv-vss-daemon",
+            "vssctl" => "vssctl",
+            "hv_vss_worker" => "hv-vss-worker",
             "libufs.so" => "hv-vss-plugin-ufs",
             "libzfs_veto.so" => "hv-vss-plugin-zfs-veto",
             "libexec_hook.so" => "hv-vss-plugin-exec-hook",

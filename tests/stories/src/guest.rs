@@ -168,14 +168,14 @@ impl Guest {
     /// When there is none.
     #[must_use]
     #[track_caller]
-    pub fn plugin_host(&self, plugin: &str) -> i32 {
-        let found = self.find_plugin_host(plugin);
+    pub fn worker_of(&self, plugin: &str) -> i32 {
+        let found = self.find_worker(plugin);
         found.unwrap_or_else(|| panic!("no host serves {plugin}: {:?}", process::children(self.daemon().pid())))
     }
 
     /// The same; none when there is none just now.
     #[must_use]
-    pub fn find_plugin_host(&self, plugin: &str) -> Option<i32> {
+    pub fn find_worker(&self, plugin: &str) -> Option<i32> {
         let hosts = process::children(self.daemon().pid());
         let alive = |pid: i32| process::state(pid).is_some_and(|state| state != 'Z');
         hosts.iter().find(|(pid, command)| command.contains(plugin) && alive(*pid)).map(|(pid, _)| *pid)
@@ -186,8 +186,8 @@ impl Guest {
     /// # Panics
     /// When there is none.
     #[track_caller]
-    pub fn plugin_host_gets(&self, plugin: &str, signal: Signal) -> i32 {
-        let pid = self.plugin_host(plugin);
+    pub fn worker_gets(&self, plugin: &str, signal: Signal) -> i32 {
+        let pid = self.worker_of(plugin);
         kill(Pid::from_raw(pid), signal).unwrap_or_else(|errno| panic!("can't signal {pid}: {errno}"));
         pid
     }

@@ -84,7 +84,7 @@ impl SmallRoot {
         system
     }
 
-    /// Claims that the daemon and its plugin hosts run from the disk, library by library: otherwise nothing here would prove anything.
+    /// Claims that the daemon and its workers run from the disk, library by library: otherwise nothing here would prove anything.
     #[track_caller]
     fn lies_on_its_root(&self) {
         let device = |path: &Path| {
@@ -319,7 +319,7 @@ fn lay_out(stage: &Stage, max_frozen: Duration) {
         copy(from, &to);
     };
     install(&built("hv_vss_daemon"), prefix.join("sbin/hv_vss_daemon"));
-    install(&built("hv_vss_plugin"), prefix.join("libexec/hv_vss/hv_vss_plugin"));
+    install(&built("hv_vss_worker"), prefix.join("libexec/hv_vss/hv_vss_worker"));
     install(&built("hv_vss_flush"), prefix.join("libexec/hv_vss/hv_vss_flush"));
     for (library, plugin) in
         [("libufs.so", "ufs.so"), ("libzfs_veto.so", "zfs_veto.so"), ("libexec_hook.so", "exec_hook.so")]

@@ -98,7 +98,7 @@ impl Stage {
             self.install(&built(library), &self.home.join("plugins").join(plugin));
         }
         // The tree they were built in may be an ordinary user's, and then the daemon would not start them from there.
-        for program in ["hv_vss_plugin", "hv_vss_flush"] {
+        for program in ["hv_vss_worker", "hv_vss_flush"] {
             self.install(&built(program), &self.home.join(program));
         }
         let optional = self.home.join("plugins/optional");
@@ -391,7 +391,7 @@ impl Stage {
         }
         put(format_args!("[paths]\nplugins = \"{home}/plugins\"\nstate = \"{home}/state\""));
         put(format_args!("pid_file = \"{home}/run/pid\"\ncontrol = \"{home}/run/hv_vss.sock\""));
-        put(format_args!("plugin_host = \"{}\"", self.program("hv_vss_plugin").display()));
+        put(format_args!("worker = \"{}\"", self.program("hv_vss_worker").display()));
         put(format_args!(
             "flush = \"{}\"",
             self.flush.clone().unwrap_or_else(|| self.program("hv_vss_flush")).display()

@@ -38,10 +38,10 @@ both_drivers! {
         let guest = stage.disk("data").hook("50-app", "").start();
         guest.host_may(Check);
         for plugin in ["ufs.so", "zfs_veto.so", "exec_hook.so"] {
-            let dead = guest.plugin_host_gets(plugin, Signal::SIGKILL);
+            let dead = guest.worker_gets(plugin, Signal::SIGKILL);
             guest.process_is_gone(dead);
             guest.comes_to_allow_backups();
-            assert_ne!(guest.plugin_host(plugin), dead);
+            assert_ne!(guest.worker_of(plugin), dead);
         }
         guest.host_may(Freeze);
         guest.is_frozen();
@@ -85,12 +85,12 @@ both_drivers! {
         assert_eq!(guest.frozen_in_order(), Vec::<String>::new(), "the filesystems' turn never came");
     }
 
-    fn a_freeze_whose_filesystem_host_dies_fails_and_everything_is_let_go(stage: Stage) {
+    fn a_freeze_whose_filesystem_worker_dies_fails_and_everything_is_let_go(stage: Stage) {
         let guest = stage.disk("data").disk("more").start();
         guest.goes_wrong("data", Moment::Suspend, Fault::DelayMs(500));
         let sent = guest.host_sends(Freeze);
         guest.comes_to_hold(1);
-        guest.plugin_host_gets("ufs.so", Signal::SIGKILL);
+        guest.worker_gets("ufs.so", Signal::SIGKILL);
         guest.fails(sent);
         guest.runs();
         guest.goes_right("data", Moment::Suspend);
@@ -131,13 +131,13 @@ both_drivers! {
     fn a_filesystem_that_is_released_slowly_is_waited_for_while_the_host_waits(stage: Stage) {
         let guest = stage.disk("data").time("thaw_answer_after", "300ms").hook("50-app", "").start();
         guest.host_may(Freeze);
-        let ufs = guest.plugin_host("ufs.so");
+        let ufs = guest.worker_of("ufs.so");
         guest.goes_wrong("data", Moment::Resume, Fault::DelayMs(1200));
         let answered = guest.host_may(Thaw);
         assert!(answered.took > MS(1100), "it was answered while the disk was frozen, after {:?}", answered.took);
         guest.runs();
         guest.scripts_ran(["50-app freeze", "50-app thaw"]);
-        assert_eq!(guest.plugin_host("ufs.so"), ufs, "who is only slow is not killed");
+        assert_eq!(guest.worker_of("ufs.so"), ufs, "who is only slow is not killed");
     }
 
     fn a_slow_application_does_not_change_the_answer_to_the_thaw(stage: Stage) {
@@ -192,7 +192,7 @@ both_drivers! {
     fn a_thaw_after_a_filesystem_host_died_fails_and_all_was_let_go_at_once(stage: Stage) {
         let guest = stage.disk("data").disk("more").hook("50-app", "").start();
         guest.host_may(Freeze);
-        guest.plugin_host_gets("ufs.so", Signal::SIGKILL);
+        guest.worker_gets("ufs.so", Signal::SIGKILL);
         guest.runs();
         guest.scripts_ran(["50-app freeze", "50-app thaw"]);
         guest.host_may_not(Thaw);
@@ -202,7 +202,7 @@ both_drivers! {
     fn a_thaw_after_an_applications_host_died_fails_and_all_was_let_go_at_once(stage: Stage) {
         let guest = stage.disk("data").hook("50-app", "").start();
         guest.host_may(Freeze);
-        guest.plugin_host_gets("exec_hook.so", Signal::SIGKILL);
+        guest.worker_gets("exec_hook.so", Signal::SIGKILL);
         guest.runs();
         guest.scripts_ran(["50-app freeze", "50-app thaw"]);
         guest.host_may_not(Thaw);
@@ -300,11 +300,11 @@ our_driver! {
         let guest = stage.disk("data").start();
         guest.host_may(Freeze);
         guest.host_may(Thaw);
-        guest.plugin_host_gets("ufs.so", Signal::SIGSTOP);
+        guest.worker_gets("ufs.so", Signal::SIGSTOP);
         let check = guest.host_sends(Check);
         let thaw = guest.host_sends(Thaw);
         guest.fails(check);
-        guest.plugin_host_gets("ufs.so", Signal::SIGCONT);
+        guest.worker_gets("ufs.so", Signal::SIGCONT);
         guest.succeeds(thaw);
         guest.runs();
     }

@@ -129,7 +129,7 @@ both_drivers! {
         guest.runs();
     }
 
-    fn held_too_long_it_goes_on_by_itself_and_the_host_hears_of_it_at_the_thaw(stage: Stage) {
+    fn held_too_long_it_goes_on_by_itself_and_the_worker_hears_of_it_at_the_thaw(stage: Stage) {
         let guest = stage.disk("data").start();
         let watch = Watch::starts(&guest, "true", "300ms");
         guest.host_may(Freeze);

@@ -103,7 +103,7 @@ our_driver! {
     fn a_plugin_file_that_was_replaced_fails_a_freeze_and_is_taken_up_by_the_next_check(stage: Stage) {
         let guest = stage.disk("data").start();
         guest.host_may(Check);
-        let before = guest.plugin_host("ufs.so");
+        let before = guest.worker_of("ufs.so");
         let file = guest.stage().home().join("plugins/ufs.so");
         let new = guest.stage().scratch("ufs.so.new");
         fs::copy(&file, &new).unwrap();
@@ -111,7 +111,7 @@ our_driver! {
         guest.host_may_not(Freeze);
         guest.daemon().says(&["ufs", "replaced"]);
         guest.host_may(Check);
-        assert_ne!(guest.plugin_host("ufs.so"), before);
+        assert_ne!(guest.worker_of("ufs.so"), before);
         guest.host_may(Freeze);
         guest.is_frozen();
         guest.host_may(Thaw);
@@ -162,17 +162,17 @@ our_driver! {
     fn on_a_busy_machine_the_daemon_and_who_suspends_filesystems_go_first_and_scripts_do_not(stage: Stage) {
         let file = stage.scratch("nice");
         let guest = stage.disk("data").hook("10-app", &format!("nice > {}", file.display())).start();
-        assert_eq!([nice(guest.daemon().pid()), nice(guest.plugin_host("ufs.so"))], [-20, -20]);
+        assert_eq!([nice(guest.daemon().pid()), nice(guest.worker_of("ufs.so"))], [-20, -20]);
         let script = |guest: &Guest| {
             guest.host_may(Freeze);
             guest.host_may(Thaw);
-            assert_eq!(nice(guest.plugin_host("exec_hook.so")), 0);
+            assert_eq!(nice(guest.worker_of("exec_hook.so")), 0);
             fs::read_to_string(&file).expect("the script ran").trim().to_owned()
         };
         assert_eq!(script(&guest), "0");
 
         // Started by a daemon that goes first, it does so no more than before.
-        let old = guest.plugin_host_gets("exec_hook.so", Signal::SIGKILL);
+        let old = guest.worker_gets("exec_hook.so", Signal::SIGKILL);
         guest.process_is_gone(old);
         guest.comes_to_allow_backups();
         assert_eq!(script(&guest), "0");

@@ -107,7 +107,7 @@ fn latest_backup(history: &str) -> String {
 
 /// The host's FREEZE and THAW, both answered with success.
 #[track_caller]
-fn the_host_hears_success(guest: &Guest) {
+fn the_worker_hears_success(guest: &Guest) {
     guest.host_may(Freeze);
     guest.host_may(Thaw);
 }
@@ -115,14 +115,14 @@ fn the_host_hears_success(guest: &Guest) {
 both_drivers! {
     fn all_went_well(stage: Stage) {
         let guest = reporting(stage).hook("10-db", "").start();
-        the_host_hears_success(&guest);
+        the_worker_hears_success(&guest);
         shows(&guest, &Expected { column: "ok", says: None, trouble: false, key: "ok" });
     }
 
     /// Row 32.
     fn a_thaw_script_failed(stage: Stage) {
         let guest = reporting(stage).hook("10-db", "[ $phase = freeze ] || exit 5").start();
-        the_host_hears_success(&guest);
+        the_worker_hears_success(&guest);
         shows(&guest, &Expected { column: "ok, but", says: Some("10-db"), trouble: true, key: "trouble" });
     }
 
@@ -132,7 +132,7 @@ both_drivers! {
             .exec_hook("limit = \"300ms\"")
             .hook("10-db", "[ $phase = freeze ] || sleep 60")
             .start();
-        the_host_hears_success(&guest);
+        the_worker_hears_success(&guest);
         shows(&guest, &Expected { column: "ok, but", says: Some("10-db"), trouble: true, key: "trouble" });
     }
 
@@ -170,7 +170,7 @@ both_drivers! {
     /// Row 33.
     fn the_daemon_was_killed_in_the_hold(stage: Stage) {
         let mut guest = reporting(stage).hook("10-db", "").start();
-        the_host_hears_success(&guest);
+        the_worker_hears_success(&guest);
         guest.host_may(Freeze);
         guest.daemon_is_killed();
         guest.comes_to_hold(0);
@@ -212,13 +212,13 @@ our_driver! {
         let directory = pool_of(&stage);
         let table = format!("{exempt}[plugin.kvp_report]\nenabled = true\ndirectory = \"{}\"", directory.display());
         let guest = stage.disk("data").without_writers().configured(&table).start();
-        the_host_hears_success(&guest);
+        the_worker_hears_success(&guest);
         shows(&guest, &Expected { column: "ok, but", says: Some("no filesystem was frozen"), trouble: false, key: "ok" });
     }
 
     fn the_newest_row_is_shown_where_no_cycle_is_named(stage: Stage) {
         let mut guest = reporting(stage).start();
-        the_host_hears_success(&guest);
+        the_worker_hears_success(&guest);
         guest.table_changes(|table| table.push(line("zfs", "/tank")));
         guest.host_may_not(Check);
         for command in ["show", "timeline"] {

@@ -182,7 +182,7 @@ our_driver! {
         guest.host_may(Freeze);
         guest.host_may(Thaw);
         for plugin in ["ufs.so", "zfs_veto.so", "exec_hook.so"] {
-            let given = fs::read_to_string(format!("/proc/{}/environ", guest.plugin_host(plugin))).unwrap();
+            let given = fs::read_to_string(format!("/proc/{}/environ", guest.worker_of(plugin))).unwrap();
             assert_eq!(given, "PATH=/sbin:/bin:/usr/sbin:/usr/bin\0", "{plugin}");
         }
         let seen = fs::read_to_string(guest.stage().home().join("seen")).unwrap();
@@ -272,7 +272,7 @@ our_driver! {
         let home = guest.stage().home().display().to_string();
         guest.daemon_is_started_by("umask 0; exec \"$@\"");
         guest.daemon_gets_ready();
-        let (daemon, host) = (guest.daemon().pid(), guest.plugin_host("ufs.so"));
+        let (daemon, host) = (guest.daemon().pid(), guest.worker_of("ufs.so"));
         let ways = [
             format!("cat {payload} > {home}/hooks.d/50-app"),
             format!("mv {home}/hooks.d/50-app {home}/hooks.d/49-app"),
@@ -282,7 +282,7 @@ our_driver! {
             format!("cp {payload} {home}/plugins/other.so"),
             format!("mv {home}/hooks.d {home}/old"),
             format!(": >> {home}/hv_vss.toml"),
-            format!("cp {payload} {home}/hv_vss_plugin"),
+            format!("cp {payload} {home}/hv_vss_worker"),
             format!("ls {home}/../vault"),
             format!("cat {home}/run/pid"),
             format!("flock -n {home}/run/pid true"),

@@ -75,7 +75,7 @@ our_driver! {
 
     fn a_plugin_that_had_to_be_started_again_is_counted(stage: Stage) {
         let guest = stage.disk("data").start();
-        let dead = guest.plugin_host_gets("ufs.so", Signal::SIGKILL);
+        let dead = guest.worker_gets("ufs.so", Signal::SIGKILL);
         guest.process_is_gone(dead);
         guest.comes_to_allow_backups();
         let Some(samples) = samples(&printed_by_vssctl(&guest)) else { return };

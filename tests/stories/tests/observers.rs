@@ -1,6 +1,6 @@
 //! Observers: each is told how cycles ended, once nothing is frozen; and whatever one does or fails to do, no backup is later or another for it.
 //!
-//! The observer is the plugin host's own test plugin, told to misbehave.
+//! The observer is the worker's own test plugin, told to misbehave.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn compiled(stage: &Stage, place: &str) {
         .arg(plugins.join("api/include"))
         .arg("-o")
         .arg(&file)
-        .arg(plugins.join("host/tests/plugins/plugin.c"))
+        .arg(plugins.join("worker/tests/plugins/plugin.c"))
         .status()
         .expect("a C compiler, as cc");
     assert!(status.success(), "the observer does not compile");
@@ -94,7 +94,7 @@ both_drivers! {
         let guest = with_observer(stage.time("observer_limit", "60s"), "ended", "loop").start();
         guest.host_may(Check);
         is_called(&guest, &["open -", "ended ok"]);
-        let observer = guest.plugin_host("mischief.so");
+        let observer = guest.worker_of("mischief.so");
         guest.host_may(Freeze);
         guest.is_frozen();
         guest.process_is_gone(observer);
@@ -151,12 +151,12 @@ our_driver! {
 
     fn of_several_cycles_that_pile_up_a_slow_observer_is_told_only_the_latest(stage: Stage) {
         let guest = with_observer(stage, "never", "").start();
-        let stopped = guest.plugin_host_gets("mischief.so", Signal::SIGSTOP);
+        let stopped = guest.worker_gets("mischief.so", Signal::SIGSTOP);
         for _ in 0..4 {
             guest.host_may(Check);
         }
         guest.daemon().says(&["observer mischief was busy and is not told of cycle"]);
-        guest.plugin_host_gets("mischief.so", Signal::SIGCONT);
+        guest.worker_gets("mischief.so", Signal::SIGCONT);
         is_called(&guest, &["open -", "ended ok", "ended ok"]);
         guest.process_is_there(stopped);
     }
@@ -198,7 +198,7 @@ our_driver! {
         let told = an_operator_hears_of_it(&guest);
         assert!(told.contains("ready") && !told.contains("restarted"), "its first process is no restart: {told}");
         fs::write(&path, without).expect("the configuration");
-        let observer = guest.plugin_host("mischief.so");
+        let observer = guest.worker_of("mischief.so");
         guest.daemon().signal(Signal::SIGHUP);
         guest.process_is_gone(observer);
         a_backup_works(&guest);

@@ -49,9 +49,9 @@ fn owes(guest: &Guest, these: &[&str], not_those: &[&str]) {
 
 /// Kills the daemon and the process that runs the hooks, so that neither sees the other's end.
 #[track_caller]
-fn daemon_and_hook_host_are_killed(guest: &mut Guest) {
+fn daemon_and_hook_worker_are_killed(guest: &mut Guest) {
     guest.daemon().signal(Signal::SIGSTOP);
-    let host = guest.plugin_host_gets("exec_hook.so", Signal::SIGKILL);
+    let host = guest.worker_gets("exec_hook.so", Signal::SIGKILL);
     guest.daemon_is_killed();
     guest.process_is_gone(host);
 }
@@ -88,7 +88,7 @@ both_drivers! {
         let mut guest = stage.disk("data").disk("more").hook("10-a", "").hook("50-app", "").hook("60-note.post-thaw", "").start();
         guest.host_may(Freeze);
         guest.is_frozen();
-        let host = guest.plugin_host("exec_hook.so");
+        let host = guest.worker_of("exec_hook.so");
         guest.daemon_is_killed();
         guest.runs();
         let ran = [
@@ -109,7 +109,7 @@ both_drivers! {
         let mut guest = stage.disk("data").hook("10-a", "").hook("50-slow", slow).hook("90-late", "").start();
         guest.host_sends(Freeze);
         guest.script_starts("50-slow freeze");
-        let host = guest.plugin_host("exec_hook.so");
+        let host = guest.worker_of("exec_hook.so");
         guest.daemon_is_killed();
         guest.process_is_gone(host);
         guest.scripts_ran_with(["10-a freeze ok", "50-slow freeze ok", "50-slow thaw recovered", "10-a thaw recovered"]);
@@ -117,10 +117,10 @@ both_drivers! {
         guest.runs();
     }
 
-    fn daemon_and_hook_host_are_killed_while_frozen_and_the_next_daemon_runs_what_is_owed(stage: Stage) {
+    fn daemon_and_hook_worker_are_killed_while_frozen_and_the_next_daemon_runs_what_is_owed(stage: Stage) {
         let mut guest = stage.disk("data").hook("10-a", "").hook("50-app", "").hook("60-note.post-thaw", "").start();
         guest.host_may(Freeze);
-        daemon_and_hook_host_are_killed(&mut guest);
+        daemon_and_hook_worker_are_killed(&mut guest);
         guest.runs();
         guest.scripts_ran(["10-a freeze", "50-app freeze"]);
         owes(&guest, &["10-a", "50-app", "60-note.post-thaw"], &[]);
@@ -147,7 +147,7 @@ both_drivers! {
         let mut guest = stage.disk("data").hook("10-a", "").hook("50-slow", slow).hook("90-late", "").start();
         guest.host_sends(Freeze);
         guest.script_starts("50-slow freeze");
-        daemon_and_hook_host_are_killed(&mut guest);
+        daemon_and_hook_worker_are_killed(&mut guest);
         guest.daemon_starts();
         guest.scripts_ran_with([
             "10-a freeze ok", "50-slow freeze ok",
@@ -156,12 +156,12 @@ both_drivers! {
         owes_nothing(&guest);
     }
 
-    fn what_the_hook_host_has_thawed_before_it_died_too_is_not_run_again(stage: Stage) {
+    fn what_the_hook_worker_has_thawed_before_it_died_too_is_not_run_again(stage: Stage) {
         let once = stage.scratch("once");
         let slow_the_first_time = format!("[ $phase = thaw ] && [ ! -e {0} ] && {{ : > {0}; sleep 30; }}; exit 0", once.display());
         let mut guest = stage.disk("data").hook("10-a", &slow_the_first_time).hook("50-app", "").start();
         guest.host_may(Freeze);
-        let host = guest.plugin_host("exec_hook.so");
+        let host = guest.worker_of("exec_hook.so");
         guest.daemon_is_killed();
         guest.script_starts("10-a thaw");
         owes(&guest, &["10-a"], &["50-app"]);
@@ -214,7 +214,7 @@ both_drivers! {
         guest.scripts_ran_with(["50-app freeze ok", "50-app thaw expired"]);
         // The next write to the record comes once the script has ended, not when it has begun.
         owes_nothing(&guest);
-        daemon_and_hook_host_are_killed(&mut guest);
+        daemon_and_hook_worker_are_killed(&mut guest);
         guest.daemon_starts();
         guest.host_may(Check);
         guest.scripts_ran_with(["50-app freeze ok", "50-app thaw expired"]);
@@ -224,7 +224,7 @@ both_drivers! {
     fn a_daemon_that_is_restarted_waits_for_a_slow_thaw_hook_of_the_old_one_and_refuses_freezes_meanwhile(stage: Stage) {
         let mut guest = stage.disk("data").hook("50-app", SLOW_THAW).start();
         guest.host_may(Freeze);
-        let old = guest.plugin_host("exec_hook.so");
+        let old = guest.worker_of("exec_hook.so");
         guest.daemon_is_killed();
         guest.script_starts("50-app thaw");
         guest.daemon_starts();
@@ -274,7 +274,7 @@ our_driver! {
     fn what_a_plugin_owes_that_was_removed_since_is_said_and_stands_in_nobodys_way(stage: Stage) {
         let mut guest = stage.disk("data").hook("50-app", "").start();
         guest.host_may(Freeze);
-        daemon_and_hook_host_are_killed(&mut guest);
+        daemon_and_hook_worker_are_killed(&mut guest);
         fs::remove_file(guest.stage().home().join("plugins/exec_hook.so")).unwrap();
         guest.daemon_starts();
         guest.daemon().says(&["exec_hook did not let go", "disabled or removed", "50-app", "by hand"]);

@@ -58,7 +58,7 @@ both_drivers! {
         guest.host_may(Freeze);
         let state = guest.host().state().unwrap();
         assert_eq!(state.refusals, Vec::<String>::new());
-        let holder = guest.plugin_host("ufs.so");
+        let holder = guest.worker_of("ufs.so");
         assert_eq!(i32::try_from(state.suspended[0].pid).unwrap(), holder);
         assert_eq!(fs::read_dir(format!("/proc/{holder}/task")).unwrap().count(), 1);
         guest.host_may(Thaw);
@@ -367,7 +367,7 @@ both_drivers! {
             let guest = stage.disk("data").hook("50-app", "").start();
             let daemon = guest.daemon().pid();
             guest.host_may(Freeze);
-            guest.plugin_host_gets(plugin, Signal::SIGSEGV);
+            guest.worker_gets(plugin, Signal::SIGSEGV);
             guest.runs();
             guest.host_may_not(Thaw);
             guest.host_may(Check);
@@ -415,7 +415,7 @@ both_drivers! {
         let guest = stage.disk("data").disk("root").installed_on("root").start();
         guest.host_may(Freeze);
         guest.is_frozen();
-        let holder = guest.plugin_host_gets("ufs.so", Signal::SIGKILL);
+        let holder = guest.worker_gets("ufs.so", Signal::SIGKILL);
         guest.runs();
         guest.process_is_gone(holder);
     }
@@ -446,7 +446,7 @@ both_drivers! {
         guest.process_is_there(lingering);
     }
 
-    /// Row 28: the helper that flushes is no plugin host, which would close what it does not know. Only close-on-exec keeps the node from it.
+    /// Row 28: the helper that flushes is no worker, which would close what it does not know. Only close-on-exec keeps the node from it.
     fn a_flush_that_hangs_does_not_keep_a_dead_daemon_registered(stage: Stage) {
         let pid = stage.scratch("flushing");
         let program = stage.home().join("hv_vss_flush");

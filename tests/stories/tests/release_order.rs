@@ -30,7 +30,7 @@ both_drivers! {
 
     fn a_umount_that_waits_does_not_hang_the_end_of_a_killed_worker(stage: Stage) {
         let guest = with_a_umount_that_waits(stage);
-        guest.plugin_host_gets("ufs.so", Signal::SIGKILL);
+        guest.worker_gets("ufs.so", Signal::SIGKILL);
         guest.runs();
         assert_eq!(guest.thawed_in_order(), ["inner", "outer"]);
         guest.host_may_not(Thaw);

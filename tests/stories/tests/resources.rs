@@ -73,9 +73,9 @@ both_drivers! {
         a_backup_works(&guest);
     }
 
-    fn a_filesystem_host_without_descriptors_fails_the_freeze_with_a_sentence(stage: Stage) {
+    fn a_filesystem_worker_without_descriptors_fails_the_freeze_with_a_sentence(stage: Stage) {
         let guest = stage.disk("data").disk("more").hook("50-app", "").start();
-        let ufs = guest.plugin_host("ufs.so");
+        let ufs = guest.worker_of("ufs.so");
         limit(ufs, NO_DESCRIPTORS);
         guest.host_may_not(Freeze);
         guest.daemon().says(&["FREEZE answered FAIL", "Too many open files"]);
@@ -84,9 +84,9 @@ both_drivers! {
         a_backup_works(&guest);
     }
 
-    fn a_host_of_scripts_without_descriptors_fails_the_freeze_with_a_sentence(stage: Stage) {
+    fn a_worker_of_scripts_without_descriptors_fails_the_freeze_with_a_sentence(stage: Stage) {
         let guest = stage.disk("data").hook("50-app", "").start();
-        let hooks = guest.plugin_host("exec_hook.so");
+        let hooks = guest.worker_of("exec_hook.so");
         limit(hooks, NO_DESCRIPTORS);
         guest.host_may_not(Freeze);
         guest.daemon().says(&["FREEZE answered FAIL", "Too many open files"]);
@@ -99,7 +99,7 @@ both_drivers! {
     fn a_thaw_for_which_there_is_no_descriptor_is_tried_again_until_there_is_one(stage: Stage) {
         let guest = stage.disk("data").hook("50-app", "").start();
         guest.host_may(Freeze);
-        let hooks = guest.plugin_host("exec_hook.so");
+        let hooks = guest.worker_of("exec_hook.so");
         limit(hooks, NO_DESCRIPTORS);
         let thaw = guest.host_sends(Thaw);
         guest.daemon().says(&["exec_hook", "no thaw can be started yet", "Too many open files"]);
@@ -109,13 +109,13 @@ both_drivers! {
         guest.scripts_ran(["50-app freeze", "50-app thaw"]);
     }
 
-    fn a_host_that_can_not_allocate_dies_and_is_one_failed_step(stage: Stage) {
+    fn a_worker_that_can_not_allocate_dies_and_is_one_failed_step(stage: Stage) {
         // So many mounts that the question about them needs memory of its own.
         let stage = stage.limit(std::time::Duration::from_secs(15)).disk("data").table(|table| table.extend((0..1500).map(|at| line("devfs", &format!("/j/{at}/dev")))));
         let guest = stage.start();
         guest.host_may(Check);
         for plugin in ["ufs.so", "zfs_veto.so"] {
-            let pid = guest.plugin_host(plugin);
+            let pid = guest.worker_of(plugin);
             limit(pid, NO_MEMORY);
             guest.host_may_not(Freeze);
             guest.process_is_gone(pid);

@@ -73,7 +73,7 @@ both_drivers! {
     fn while_checking_a_termination_answers_fail_and_ends(stage: Stage) {
         let mut guest = stage.disk("data").start();
         guest.host_may(Check);
-        let stopped = guest.plugin_host_gets("zfs_veto.so", Signal::SIGSTOP);
+        let stopped = guest.worker_gets("zfs_veto.so", Signal::SIGSTOP);
         let check = guest.host_sends(Check);
         guest.daemon().signal(Signal::SIGTERM);
         guest.fails(check);

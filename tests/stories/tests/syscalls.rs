@@ -14,9 +14,9 @@ use hv_vss_stories::tracer::{Call, Ground, Tracer, Window, judge};
 use hv_vss_stories::{Guest, Mount, Signal, Stage, both_drivers, line};
 use hv_vss_testbed::needs;
 
-/// The daemon and its plugin hosts.
+/// The daemon and its workers.
 fn ours(guest: &Guest) -> Vec<i32> {
-    let hosts = guest.children_of_the_daemon().into_iter().filter(|(_, command)| command.contains("hv_vss_plugin"));
+    let hosts = guest.children_of_the_daemon().into_iter().filter(|(_, command)| command.contains("hv_vss_worker"));
     std::iter::once(guest.daemon().pid()).chain(hosts.map(|(pid, _)| pid)).collect()
 }
 
@@ -126,7 +126,7 @@ both_drivers! {
         let pool = stage.scratch("root").join("pool");
         let table = format!("[plugin.kvp_report]\nenabled = true\ndirectory = \"{}\"", pool.display());
         let mut guest = stage.installed_on("root").configured(&table).start();
-        assert!(guest.plugin_host("kvp_report.so") > 0);
+        assert!(guest.worker_of("kvp_report.so") > 0);
         let judged = traced(&mut guest, |guest| {
             guest.host_may(Check);
             guest.host_may(Freeze);
@@ -215,14 +215,14 @@ both_drivers! {
             let files = judge_descriptors(guest.daemon().pid());
             assert!(files.iter().any(|name| name.ends_with("/run/pid")), "the lock on the pid file is kept: {files:?}");
             for plugin in ["ufs.so", "zfs_veto.so", "exec_hook.so"] {
-                assert_eq!(judge_descriptors(guest.plugin_host(plugin)), [""; 0], "{plugin}");
+                assert_eq!(judge_descriptors(guest.worker_of(plugin)), [""; 0], "{plugin}");
             }
             guest.host_may(Thaw);
             guest.runs();
             if round == 0 {
                 // And those of plugins that were started later.
                 for plugin in ["ufs.so", "zfs_veto.so", "exec_hook.so"] {
-                    let old = guest.plugin_host_gets(plugin, Signal::SIGKILL);
+                    let old = guest.worker_gets(plugin, Signal::SIGKILL);
                     guest.process_is_gone(old);
                 }
                 guest.comes_to_allow_backups();

@@ -107,7 +107,7 @@ our_driver! {
         guest.host_may(Freeze);
         let record = fs::read_to_string(state.join("owed-exec_hook.json")).unwrap();
         guest.host_may(Thaw);
-        let host = guest.plugin_host("exec_hook.so");
+        let host = guest.worker_of("exec_hook.so");
         guest.daemon().signal(Signal::SIGTERM);
         assert_eq!(guest.daemon_ends(), Some(0));
         guest.process_is_gone(host);
@@ -172,7 +172,7 @@ our_driver! {
         let path = home(&guest).join("hv_vss.toml");
         let text = fs::read_to_string(&path).unwrap();
         let mut guest = guest;
-        for (key, words) in [("flush", ["can't start", "so the freeze itself has to write"]), ("plugin_host", ["can't start the plugin host", "for plugin ufs"])] {
+        for (key, words) in [("flush", ["can't start", "so the freeze itself has to write"]), ("worker", ["can't start the worker", "for plugin ufs"])] {
             let line = text.lines().find(|line| line.starts_with(key)).unwrap();
             fs::write(&path, text.replace(line, &format!("{key} = \"{}\"", payload.display()))).unwrap();
             guest.daemon_starts();

@@ -1,8 +1,8 @@
 //! Plugins of vendors, hostile ones above all: what they do to a backup, and what they can't do to anything else.
 //!
 //! In each story the plugin `mischief` misbehaves once. The host hears what is true, the log says in a sentence which plugin it was and what it did,
-//! nothing stays frozen, and the next cycle works. (That each kind of misbehaviour ends with its process is tried on the plugin host alone:
-//! plugins/host/tests/hostile.rs.)
+//! nothing stays frozen, and the next cycle works. (That each kind of misbehaviour ends with its process is tried on the worker alone:
+//! plugins/worker/tests/hostile.rs.)
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
@@ -18,16 +18,16 @@ use hv_vss_testbed::example;
 /// The plugin of the host's own tests, compiled into the stage's plugin directory as `mischief.so`.
 #[track_caller]
 fn compiled(stage: &Stage, options: &[&str]) -> PathBuf {
-    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let file = stage.home().join("plugins/mischief.so");
     let status = Command::new("cc")
         .args(["-std=gnu11", "-g", "-shared", "-fPIC", "-pthread"])
         .args(options)
         .arg("-I")
-        .arg(host.join("api/include"))
+        .arg(plugins.join("api/include"))
         .arg("-o")
         .arg(&file)
-        .arg(host.join("host/tests/plugins/plugin.c"))
+        .arg(plugins.join("worker/tests/plugins/plugin.c"))
         .status()
         .expect("a C compiler, as cc");
     assert!(status.success(), "the test plugin does not compile with {options:?}");
@@ -133,7 +133,7 @@ both_drivers! {
         guest.host_may(Freeze);
         guest.is_frozen();
         // ext4 does not thaw when its freezer dies: somebody has to be told to.
-        guest.plugin_host_gets("fifreeze.so", Signal::SIGKILL);
+        guest.worker_gets("fifreeze.so", Signal::SIGKILL);
         guest.runs();
         guest.host_may_not(Thaw);
         a_cycle_works(&guest);

@@ -48,7 +48,7 @@ pub struct Paths {
     /// The directory of plugins.
     pub plugins: PathBuf,
     /// The program that loads one plugin.
-    pub plugin_host: PathBuf,
+    pub worker: PathBuf,
     /// The program that flushes.
     pub flush: PathBuf,
     /// What has to outlive us: history, and what is owed.
@@ -70,7 +70,7 @@ pub struct PluginConfig {
     pub required: Option<bool>,
     /// `true`: its thaw hooks are run when the machine was started from a backup of itself.
     pub run_after_restore: Option<bool>,
-    /// Limits of its process, as options of the plugin host: `memory`, `descriptors`, `core`.
+    /// Limits of its process, as options of the worker: `memory`, `descriptors`, `core`.
     pub process_limits: Vec<(String, String)>,
     /// What is the plugin's own.
     pub settings: serde_json::Map<String, serde_json::Value>,
@@ -185,7 +185,7 @@ impl Default for Paths {
     fn default() -> Self {
         Self {
             plugins: "/usr/local/lib/hv_vss/plugins".into(),
-            plugin_host: "/usr/local/libexec/hv_vss/hv_vss_plugin".into(),
+            worker: "/usr/local/libexec/hv_vss/hv_vss_worker".into(),
             flush: "/usr/local/libexec/hv_vss/hv_vss_flush".into(),
             state: "/var/db/hv_vss".into(),
             pid_file: "/var/run/hv_vss_daemon.pid".into(),

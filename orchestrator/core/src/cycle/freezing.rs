@@ -177,7 +177,7 @@ impl Freezing {
     }
 
     fn ask(&mut self, holder: HolderId, actions: &mut Actions) {
-        debug_assert!(self.run.host_of(holder).is_some_and(|host| self.run.life(host) == Life::Alive));
+        debug_assert!(self.run.worker_of(holder).is_some_and(|worker| self.run.life(worker) == Life::Alive));
         self.run.set(holder, Hold::Freezing);
         actions.push(Action::Freeze(holder));
     }

@@ -13,7 +13,7 @@
 //!                └──────────┘                  └───────────┘
 //!                     │ all held                     ▲
 //!                     ▼                              │ THAW, watchdog, operator,
-//!                ┌──────────┐                        │ a lost host, stop
+//!                ┌──────────┐                        │ a lost worker, stop
 //!                │  frozen  │ ───────────────────────┘
 //!                └──────────┘
 //! ```
@@ -36,7 +36,7 @@ mod tests;
 pub mod world;
 
 pub use point::Point;
-pub use run::{Hold, Holder, HolderId, HostId, Kind, Run, Shape};
+pub use run::{Hold, Holder, HolderId, Kind, Run, Shape, WorkerId};
 
 use hv_vss_types::{Operation, Verdict};
 use hv_vss_wire::Outcome;
@@ -45,7 +45,7 @@ use hv_vss_wire::Outcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// How a step that a plugin host was asked for ended.
+/// How a step that a worker was asked for ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StepEnd {
     /// Done. After a thaw: was what it held still held when the call came?
@@ -77,12 +77,12 @@ pub enum Input {
         /// Nothing writable came in between.
         same: bool,
     },
-    /// A plugin host's process is gone; every call it had in work is void.
-    HostGone(HostId),
-    /// A plugin host that we asked to revive answers again.
-    HostReady(HostId),
-    /// A plugin host can't be started again.
-    HostLost(HostId),
+    /// A worker's process is gone; every call it had in work is void.
+    WorkerGone(WorkerId),
+    /// A worker that we asked to revive answers again.
+    WorkerReady(WorkerId),
+    /// A worker can't be started again.
+    WorkerLost(WorkerId),
     /// A call has passed its own limit.
     Overdue(HolderId),
     /// A timer has fired.
@@ -137,10 +137,10 @@ pub enum Action {
     Cancel(HolderId),
     /// Compare the mount table with the plan.
     Compare,
-    /// SIGKILL a plugin host.
-    Kill(HostId),
-    /// Start a plugin host anew, for it still owes thaws.
-    Revive(HostId),
+    /// SIGKILL a worker.
+    Kill(WorkerId),
+    /// Start a worker anew, for it still owes thaws.
+    Revive(WorkerId),
     /// From now on [`Timer::Answer`] means this request (or the rehearsal).
     Await(Option<RequestId>),
     /// Start a timer.
@@ -175,8 +175,8 @@ pub enum Why {
     Refused,
     /// This holder's step failed.
     StepFailed(HolderId),
-    /// This plugin host died.
-    HostDied(HostId),
+    /// This worker died.
+    WorkerDied(WorkerId),
     /// The time allowed for the answer ran out.
     OutOfTime,
     /// A filesystem came in between, or became writable.
@@ -332,7 +332,7 @@ impl Cycle {
         }
     }
 
-    /// Takes one input and says what to do. An input that no longer means anything (a late answer of a host that was killed) changes nothing.
+    /// Takes one input and says what to do. An input that no longer means anything (a late answer of a worker that was killed) changes nothing.
     pub fn handle(&mut self, input: Input) -> Actions {
         let mut actions = Actions::new();
         match input {
@@ -343,9 +343,9 @@ impl Cycle {
             Input::Thawed(holder, end) => self.thawed(holder, end, &mut actions),
             Input::Flushed => self.flushed(&mut actions),
             Input::Compared { same } => self.compared(same, &mut actions),
-            Input::HostGone(host) => self.host_gone(host, &mut actions),
-            Input::HostReady(host) => self.host_ready(host, &mut actions),
-            Input::HostLost(host) => self.host_lost(host, &mut actions),
+            Input::WorkerGone(worker) => self.worker_gone(worker, &mut actions),
+            Input::WorkerReady(worker) => self.worker_ready(worker, &mut actions),
+            Input::WorkerLost(worker) => self.worker_lost(worker, &mut actions),
             Input::Overdue(holder) => self.overdue(holder, &mut actions),
             Input::TimeUp(timer) => self.time_up(timer, &mut actions),
             Input::AnswerLate(request, operation) => self.answer_late(request, operation, &mut actions),

@@ -6,8 +6,8 @@ use hv_vss_wire::Outcome;
 
 use super::run::{Life, THAW_TRIES};
 use super::{
-    Action, Actions, Cycle, Frozen, Hold, HolderId, HostId, Memory, PendingThaw, Releasing, RequestId, Run, State,
-    StepEnd, Timer, Why,
+    Action, Actions, Cycle, Frozen, Hold, HolderId, Memory, PendingThaw, Releasing, RequestId, Run, State, StepEnd,
+    Timer, Why, WorkerId,
 };
 
 impl Cycle {
@@ -62,7 +62,7 @@ impl Cycle {
             // An application that refuses to thaw has had its say: the failure is recorded, the others go on.
             StepEnd::Failed if releasing.run.each().any(|(id, is, _)| id == holder && is.is_filesystem()) => {
                 releasing.run.set(holder, Hold::Owed(tries + 1));
-                releasing.kill_host_of(holder, actions);
+                releasing.kill_worker_of(holder, actions);
             }
             StepEnd::Failed => releasing.run.set(holder, Hold::Released),
         }
@@ -72,50 +72,50 @@ impl Cycle {
     pub(super) fn overdue(&mut self, holder: HolderId, actions: &mut Actions) {
         let State::Releasing(releasing) = &mut self.state else { return };
         if matches!(releasing.run.hold(holder), Some(Hold::Freezing | Hold::Thawing(_))) {
-            releasing.kill_host_of(holder, actions);
+            releasing.kill_worker_of(holder, actions);
         }
     }
 
-    pub(super) fn host_gone(&mut self, host: HostId, actions: &mut Actions) {
+    pub(super) fn worker_gone(&mut self, worker: WorkerId, actions: &mut Actions) {
         match &mut self.state {
-            State::Freezing(freezing) if freezing.run.involves(host) => {
-                freezing.run.bury(host);
-                self.fail_freeze(Why::HostDied(host), None, actions);
+            State::Freezing(freezing) if freezing.run.involves(worker) => {
+                freezing.run.bury(worker);
+                self.fail_freeze(Why::WorkerDied(worker), None, actions);
             }
-            State::Frozen(frozen) if frozen.run.involves(host) => {
-                frozen.run.bury(host);
-                self.lose(Outcome::Aborted, Why::HostDied(host), actions);
+            State::Frozen(frozen) if frozen.run.involves(worker) => {
+                frozen.run.bury(worker);
+                self.lose(Outcome::Aborted, Why::WorkerDied(worker), actions);
             }
-            State::Releasing(releasing) if releasing.run.involves(host) => {
+            State::Releasing(releasing) if releasing.run.involves(worker) => {
                 // It died while it was being started anew: the engine tries once more, or says that it is lost.
-                if releasing.run.life(host) == Life::Reviving {
+                if releasing.run.life(worker) == Life::Reviving {
                     return;
                 }
                 // What it held went with it, and nobody can say any more whether that was before the THAW came.
-                if releasing.run.held_by_the_life_of(host) {
-                    releasing.doubt(Why::HostDied(host));
+                if releasing.run.held_by_the_life_of(worker) {
+                    releasing.doubt(Why::WorkerDied(worker));
                 }
-                releasing.run.bury(host);
+                releasing.run.bury(worker);
                 self.release_on(actions);
             }
             _ => {}
         }
     }
 
-    pub(super) fn host_ready(&mut self, host: HostId, actions: &mut Actions) {
+    pub(super) fn worker_ready(&mut self, worker: WorkerId, actions: &mut Actions) {
         let State::Releasing(releasing) = &mut self.state else { return };
-        if releasing.run.life(host) == Life::Reviving {
-            releasing.run.set_life(host, Life::Alive);
+        if releasing.run.life(worker) == Life::Reviving {
+            releasing.run.set_life(worker, Life::Alive);
             self.release_on(actions);
         }
     }
 
-    /// A host can't be started again. Its applications' thaws are given up; a suspension that outlives its process never is.
-    pub(super) fn host_lost(&mut self, host: HostId, actions: &mut Actions) {
+    /// A worker can't be started again. Its applications' thaws are given up; a suspension that outlives its process never is.
+    pub(super) fn worker_lost(&mut self, worker: WorkerId, actions: &mut Actions) {
         let State::Releasing(releasing) = &mut self.state else { return };
-        if releasing.run.life(host) == Life::Reviving {
-            releasing.run.set_life(host, Life::Dead);
-            releasing.run.give_up_apps_of(host);
+        if releasing.run.life(worker) == Life::Reviving {
+            releasing.run.set_life(worker, Life::Dead);
+            releasing.run.give_up_apps_of(worker);
             self.release_on(actions);
         }
     }
@@ -200,7 +200,7 @@ impl Releasing {
         for (id, _, hold) in all {
             match hold {
                 Hold::Untouched => self.run.set(id, Hold::Released),
-                Hold::Freezing if self.why == Why::OutOfTime => self.kill_host_of(id, actions),
+                Hold::Freezing if self.why == Why::OutOfTime => self.kill_worker_of(id, actions),
                 Hold::Freezing => actions.push(Action::Cancel(id)),
                 Hold::Held | Hold::Owed(_) | Hold::Thawing(_) | Hold::Released => {}
             }
@@ -217,7 +217,7 @@ impl Releasing {
     fn thaw_filesystems(&mut self, actions: &mut Actions) {
         let filesystems: Vec<_> = self.run.each().filter(|(_, holder, _)| holder.is_filesystem()).collect();
         for (id, holder, hold) in filesystems {
-            match (hold, self.run.life(holder.host)) {
+            match (hold, self.run.life(holder.worker)) {
                 (Hold::Released | Hold::Untouched, _) | (_, Life::Dying | Life::Dead | Life::Reviving) => {}
                 (Hold::Held, Life::Alive) => return self.thaw(id, 0, actions),
                 (Hold::Owed(tries), Life::Alive) => return self.thaw(id, tries, actions),
@@ -231,8 +231,8 @@ impl Releasing {
         for number in self.run.app_numbers().into_iter().rev() {
             let mut busy = false;
             for id in self.run.apps_with(number) {
-                let Some((hold, host)) = self.run.hold(id).zip(self.run.host_of(id)) else { continue };
-                match (hold, self.run.life(host)) {
+                let Some((hold, worker)) = self.run.hold(id).zip(self.run.worker_of(id)) else { continue };
+                match (hold, self.run.life(worker)) {
                     (Hold::Released | Hold::Untouched, _) => continue,
                     (Hold::Owed(tries), _) if tries >= THAW_TRIES => {
                         self.run.set(id, Hold::Released);
@@ -256,25 +256,25 @@ impl Releasing {
         actions.push(Action::Thaw(id, self.outcome));
     }
 
-    /// Dead hosts that still owe a thaw are started anew, but no program is started while a filesystem that they may need is suspended:
+    /// Dead workers that still owe a thaw are started anew, but no program is started while a filesystem that they may need is suspended:
     /// one that only a new process can release comes first, applications wait until none is left.
     fn revive_the_owing(&mut self, actions: &mut Actions) {
         let filesystem_held = self.run.filesystem_held();
         let owing: Vec<_> = self.run.each().filter(|(_, _, hold)| matches!(hold, Hold::Owed(_))).collect();
         for (_, holder, _) in owing {
             let may_start = holder.survives_exit() || !filesystem_held;
-            if may_start && self.run.life(holder.host) == Life::Dead {
-                self.run.set_life(holder.host, Life::Reviving);
-                actions.push(Action::Revive(holder.host));
+            if may_start && self.run.life(holder.worker) == Life::Dead {
+                self.run.set_life(holder.worker, Life::Reviving);
+                actions.push(Action::Revive(holder.worker));
             }
         }
     }
 
-    fn kill_host_of(&mut self, id: HolderId, actions: &mut Actions) {
-        let Some(host) = self.run.host_of(id) else { return };
-        if self.run.life(host) == Life::Alive {
-            self.run.set_life(host, Life::Dying);
-            actions.push(Action::Kill(host));
+    fn kill_worker_of(&mut self, id: HolderId, actions: &mut Actions) {
+        let Some(worker) = self.run.worker_of(id) else { return };
+        if self.run.life(worker) == Life::Alive {
+            self.run.set_life(worker, Life::Dying);
+            actions.push(Action::Kill(worker));
         }
     }
 
@@ -301,18 +301,20 @@ impl Releasing {
 
 impl Run {
     /// Does this process hold a filesystem that its death lets go, or an application that has not been told to go on?
-    fn held_by_the_life_of(&self, host: HostId) -> bool {
-        self.each().filter(|(_, holder, _)| holder.host == host).any(|(_, holder, hold)| match holder.is_filesystem() {
-            true => !holder.survives_exit() && !matches!(hold, Hold::Untouched | Hold::Released),
-            false => hold == Hold::Held,
+    fn held_by_the_life_of(&self, worker: WorkerId) -> bool {
+        self.each().filter(|(_, holder, _)| holder.worker == worker).any(|(_, holder, hold)| {
+            match holder.is_filesystem() {
+                true => !holder.survives_exit() && !matches!(hold, Hold::Untouched | Hold::Released),
+                false => hold == Hold::Held,
+            }
         })
     }
 
-    /// A plugin host's process is gone. The kernel has released its filesystems, unless they are of the kind that outlives it; its applications
+    /// A worker's process is gone. The kernel has released its filesystems, unless they are of the kind that outlives it; its applications
     /// were never told to go on.
-    fn bury(&mut self, host: HostId) {
-        self.set_life(host, Life::Dead);
-        let its_own: Vec<_> = self.each().filter(|(_, holder, _)| holder.host == host).collect();
+    fn bury(&mut self, worker: WorkerId) {
+        self.set_life(worker, Life::Dead);
+        let its_own: Vec<_> = self.each().filter(|(_, holder, _)| holder.worker == worker).collect();
         for (id, holder, hold) in its_own {
             let gone_with_it = holder.is_filesystem() && !holder.survives_exit();
             let after = match hold {
@@ -326,9 +328,9 @@ impl Run {
         }
     }
 
-    fn give_up_apps_of(&mut self, host: HostId) {
+    fn give_up_apps_of(&mut self, worker: WorkerId) {
         let apps: Vec<_> =
-            self.each().filter(|(_, holder, _)| holder.host == host && !holder.is_filesystem()).collect();
+            self.each().filter(|(_, holder, _)| holder.worker == worker && !holder.is_filesystem()).collect();
         for (id, ..) in apps {
             self.set(id, Hold::Released);
         }

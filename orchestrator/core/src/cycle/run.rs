@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-/// A plugin host, as the engine numbers them.
+/// A worker, as the engine numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostId(pub usize);
+pub struct WorkerId(pub usize);
 
 /// One that is brought to rest: an application plugin, or one filesystem. Its place in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ pub struct Shape(pub Vec<Holder>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// Whose process does it.
-    pub host: HostId,
+    pub worker: WorkerId,
     /// What it is.
     pub kind: Kind,
 }
@@ -34,7 +34,7 @@ pub enum Kind {
     },
     /// A filesystem, one at a time.
     Filesystem {
-        /// It stays suspended when its host dies (FIFREEZE): only a thaw call releases it.
+        /// It stays suspended when its worker dies (FIFREEZE): only a thaw call releases it.
         survives_exit: bool,
     },
 }
@@ -56,7 +56,7 @@ pub enum Hold {
     Released,
 }
 
-/// How a plugin host stands, as far as this cycle has to care.
+/// How a worker stands, as far as this cycle has to care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Life {
     Alive,
@@ -74,18 +74,18 @@ pub(super) const THAW_TRIES: u8 = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
     holders: Vec<(Holder, Hold)>,
-    hosts: BTreeMap<HostId, Life>,
+    workers: BTreeMap<WorkerId, Life>,
 }
 
 impl Run {
     /// Nobody takes part (yet).
     pub(super) fn empty() -> Self {
-        Self { holders: Vec::new(), hosts: BTreeMap::new() }
+        Self { holders: Vec::new(), workers: BTreeMap::new() }
     }
 
     pub(super) fn new(shape: Shape) -> Self {
-        let hosts = shape.0.iter().map(|holder| (holder.host, Life::Alive)).collect();
-        Self { holders: shape.0.into_iter().map(|holder| (holder, Hold::Untouched)).collect(), hosts }
+        let workers = shape.0.iter().map(|holder| (holder.worker, Life::Alive)).collect();
+        Self { holders: shape.0.into_iter().map(|holder| (holder, Hold::Untouched)).collect(), workers }
     }
 
     /// How one holder stands; `None` for a holder of another plan.
@@ -100,23 +100,23 @@ impl Run {
         }
     }
 
-    pub(super) fn host_of(&self, id: HolderId) -> Option<HostId> {
-        self.holders.get(id.0).map(|(holder, _)| holder.host)
+    pub(super) fn worker_of(&self, id: HolderId) -> Option<WorkerId> {
+        self.holders.get(id.0).map(|(holder, _)| holder.worker)
     }
 
-    pub(super) fn life(&self, host: HostId) -> Life {
-        self.hosts.get(&host).copied().unwrap_or(Life::Dead)
+    pub(super) fn life(&self, worker: WorkerId) -> Life {
+        self.workers.get(&worker).copied().unwrap_or(Life::Dead)
     }
 
-    pub(super) fn set_life(&mut self, host: HostId, life: Life) {
-        if let Some(current) = self.hosts.get_mut(&host) {
+    pub(super) fn set_life(&mut self, worker: WorkerId, life: Life) {
+        if let Some(current) = self.workers.get_mut(&worker) {
             *current = life;
         }
     }
 
-    /// Does this plugin host take part?
-    pub(super) fn involves(&self, host: HostId) -> bool {
-        self.hosts.contains_key(&host)
+    /// Does this worker take part?
+    pub(super) fn involves(&self, worker: WorkerId) -> bool {
+        self.workers.contains_key(&worker)
     }
 
     /// Every holder with what it is and how it stands, in freeze order.

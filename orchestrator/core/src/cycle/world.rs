@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Asker, Cycle, HolderId, HostId, Input, Purpose, RequestId, Shape, State, StepEnd, Timer};
+use super::{Action, Asker, Cycle, HolderId, Input, Purpose, RequestId, Shape, State, StepEnd, Timer, WorkerId};
 use hv_vss_types::{Operation, Verdict};
 
 /// The world as the engine sees it: who was asked what, who is alive, which timers run, which requests are open.
@@ -25,9 +25,9 @@ pub struct World {
     held: BTreeSet<HolderId>,
     /// Applications: a freeze was called, no thaw has been answered, and nobody gave up on it.
     owed: BTreeSet<HolderId>,
-    dead: BTreeSet<HostId>,
-    dying: BTreeSet<HostId>,
-    reviving: BTreeSet<HostId>,
+    dead: BTreeSet<WorkerId>,
+    dying: BTreeSet<WorkerId>,
+    reviving: BTreeSet<WorkerId>,
     /// The daemon was told to end.
     pub exited: bool,
 }
@@ -58,7 +58,7 @@ pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) 
     inputs.push(Input::Rehearse);
     if world.surveying {
         inputs.push(Input::Surveyed(None));
-        // The engine never plans with a host that is not there.
+        // The engine never plans with a worker that is not there.
         if world.dead.is_empty() {
             inputs.push(Input::Surveyed(Some(plan.clone())));
         }
@@ -87,14 +87,14 @@ pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) 
         inputs.push(Input::Overdue(*holder));
     }
     inputs.extend(world.timers.iter().map(|timer| Input::TimeUp(*timer)));
-    for host in plan.0.iter().map(|holder| holder.host).collect::<BTreeSet<_>>() {
-        if world.reviving.contains(&host) {
-            inputs.extend([Input::HostReady(host), Input::HostGone(host)]);
-            if !plan.0.iter().any(|holder| holder.host == host && holder.survives_exit()) {
-                inputs.push(Input::HostLost(host));
+    for worker in plan.0.iter().map(|holder| holder.worker).collect::<BTreeSet<_>>() {
+        if world.reviving.contains(&worker) {
+            inputs.extend([Input::WorkerReady(worker), Input::WorkerGone(worker)]);
+            if !plan.0.iter().any(|holder| holder.worker == worker && holder.survives_exit()) {
+                inputs.push(Input::WorkerLost(worker));
             }
-        } else if !world.dead.contains(&host) {
-            inputs.push(Input::HostGone(host));
+        } else if !world.dead.contains(&worker) {
+            inputs.push(Input::WorkerGone(worker));
         }
     }
     inputs.push(Input::AnswerLate(frozen, Operation::Freeze));
@@ -133,14 +133,14 @@ impl World {
                 }
             }
             // It was being started anew, and is still to be.
-            Input::HostGone(host) if self.reviving.contains(host) => {}
-            Input::HostGone(host) => {
-                if self.held_by_its_life(*host, plan) {
+            Input::WorkerGone(worker) if self.reviving.contains(worker) => {}
+            Input::WorkerGone(worker) => {
+                if self.held_by_its_life(*worker, plan) {
                     self.breaks_its_promise();
                 }
-                self.dying.remove(host);
-                self.dead.insert(*host);
-                for (at, holder) in plan.0.iter().enumerate().filter(|(_, holder)| holder.host == *host) {
+                self.dying.remove(worker);
+                self.dead.insert(*worker);
+                for (at, holder) in plan.0.iter().enumerate().filter(|(_, holder)| holder.worker == *worker) {
                     self.freezing.remove(&HolderId(at));
                     self.thawing.remove(&HolderId(at));
                     if !holder.survives_exit() {
@@ -148,13 +148,13 @@ impl World {
                     }
                 }
             }
-            Input::HostReady(host) => {
-                self.reviving.remove(host);
-                self.dead.remove(host);
+            Input::WorkerReady(worker) => {
+                self.reviving.remove(worker);
+                self.dead.remove(worker);
             }
-            Input::HostLost(host) => {
-                self.reviving.remove(host);
-                self.owed.retain(|id| plan.0[id.0].host != *host);
+            Input::WorkerLost(worker) => {
+                self.reviving.remove(worker);
+                self.owed.retain(|id| plan.0[id.0].worker != *worker);
             }
             Input::TimeUp(timer) => assert!(self.timers.remove(timer)),
             // The host has heard a failure.
@@ -166,8 +166,8 @@ impl World {
     }
 
     /// Does this process hold something that its death lets go, or whose state nobody knows then?
-    fn held_by_its_life(&self, host: HostId, plan: &Shape) -> bool {
-        plan.0.iter().enumerate().filter(|(_, holder)| holder.host == host).any(|(at, holder)| {
+    fn held_by_its_life(&self, worker: WorkerId, plan: &Shape) -> bool {
+        plan.0.iter().enumerate().filter(|(_, holder)| holder.worker == worker).any(|(at, holder)| {
             let id = HolderId(at);
             match holder.is_filesystem() {
                 true => self.held.contains(&id) && !holder.survives_exit(),
@@ -221,8 +221,11 @@ impl World {
             Action::LastFlush => self.flushing = true,
             Action::Compare => self.comparing = true,
             Action::Freeze(holder) => {
-                let host = plan.0[holder.0].host;
-                assert!(!self.dead.contains(&host) && !self.dying.contains(&host), "a dead host was asked to freeze");
+                let worker = plan.0[holder.0].worker;
+                assert!(
+                    !self.dead.contains(&worker) && !self.dying.contains(&worker),
+                    "a dead worker was asked to freeze"
+                );
                 if plan.0[holder.0].is_filesystem() {
                     assert!(self.freezing.is_empty(), "a filesystem's freeze is a step of its own");
                 } else {
@@ -235,8 +238,11 @@ impl World {
                 if !self.is_to_thaw() {
                     self.breaks_its_promise();
                 }
-                let host = plan.0[holder.0].host;
-                assert!(!self.dead.contains(&host) && !self.dying.contains(&host), "a dead host was asked to thaw");
+                let worker = plan.0[holder.0].worker;
+                assert!(
+                    !self.dead.contains(&worker) && !self.dying.contains(&worker),
+                    "a dead worker was asked to thaw"
+                );
                 assert!(!self.freezing.contains(holder), "thaw during its own freeze");
                 assert!(self.thawing.insert(*holder), "thaw during a thaw");
                 if plan.0[holder.0].is_filesystem() {
@@ -244,19 +250,19 @@ impl World {
                     // before it may still be held only if no process can be told to let it go: the kernel hangs for good when an outer
                     // filesystem is resumed while the umount of a held inner one waits.
                     let inner = self.held.range(..*holder).filter(|id| plan.0[id.0].is_filesystem());
-                    let can_be_told = |host: &HostId| {
-                        !self.dying.contains(host) && !self.dead.contains(host) && !self.reviving.contains(host)
+                    let can_be_told = |worker: &WorkerId| {
+                        !self.dying.contains(worker) && !self.dead.contains(worker) && !self.reviving.contains(worker)
                     };
-                    let first = inner.map(|id| plan.0[id.0].host).filter(can_be_told).count();
+                    let first = inner.map(|id| plan.0[id.0].worker).filter(can_be_told).count();
                     assert_eq!(first, 0, "filesystems are released in freezing order, one after the other");
                 }
             }
-            Action::Kill(host) => assert!(self.dying.insert(*host), "killed twice"),
-            Action::Revive(host) => {
-                assert!(self.dead.contains(host) && self.reviving.insert(*host), "revived while alive");
+            Action::Kill(worker) => assert!(self.dying.insert(*worker), "killed twice"),
+            Action::Revive(worker) => {
+                assert!(self.dead.contains(worker) && self.reviving.insert(*worker), "revived while alive");
                 let suspended = self.held.iter().any(|id| plan.0[id.0].is_filesystem());
                 assert!(
-                    !suspended || plan.0.iter().any(|holder| holder.host == *host && holder.survives_exit()),
+                    !suspended || plan.0.iter().any(|holder| holder.worker == *worker && holder.survives_exit()),
                     "no exec while frozen"
                 );
             }
@@ -277,11 +283,11 @@ impl World {
 
     /// It was killed, and has not died yet.
     #[must_use]
-    pub fn is_dying(&self, host: HostId) -> bool {
-        self.dying.contains(&host)
+    pub fn is_dying(&self, worker: WorkerId) -> bool {
+        self.dying.contains(&worker)
     }
 
-    /// The engine passes on no note, flush or comparison of a cycle that is over, and starts dead hosts anew while nothing is suspended.
+    /// The engine passes on no note, flush or comparison of a cycle that is over, and starts dead workers anew while nothing is suspended.
     pub fn forget_what_the_engine_drops(&mut self, cycle: &Cycle) {
         if !matches!(cycle.state(), State::Freezing(_)) {
             (self.noting, self.flushing, self.comparing) = (false, false, false);

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use hv_vss_types::{FsId, Mount, Table};
 use hv_vss_wire::Claim;
 
-use crate::cycle::{Holder, HostId, Kind, Shape};
+use crate::cycle::{Holder, Kind, Shape, WorkerId};
 
 /// A filesystem that the administrator has declared to need no freezing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Judged {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// This plugin freezes it.
-    Freeze(HostId),
+    Freeze(WorkerId),
     /// It needs no freezing.
     Ignore {
         /// Who says so: a plugin's name, or `configuration`.
@@ -76,8 +76,8 @@ pub struct Plan {
 /// An application step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
-    /// Its plugin host.
-    pub host: HostId,
+    /// Its worker.
+    pub worker: WorkerId,
     /// Its number.
     pub number: u8,
 }
@@ -85,11 +85,11 @@ pub struct App {
 /// A filesystem step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filesystem {
-    /// The plugin host that suspends it.
-    pub host: HostId,
+    /// The worker that suspends it.
+    pub worker: WorkerId,
     /// What is suspended.
     pub mount: Mount,
-    /// It stays suspended when that host dies.
+    /// It stays suspended when that worker dies.
     pub survives_exit: bool,
 }
 
@@ -132,7 +132,7 @@ impl Judging {
     ///
     /// # Errors
     /// A sentence, when it did not say as much as it was asked.
-    pub fn said(&mut self, host: HostId, name: &str, claims: Vec<Claim>) -> Result<(), String> {
+    pub fn said(&mut self, worker: WorkerId, name: &str, claims: Vec<Claim>) -> Result<(), String> {
         let open: Vec<_> = self.mounts.iter_mut().filter(|(_, verdict)| verdict.is_none()).collect();
         if open.len() != claims.len() {
             return Err(format!(
@@ -143,7 +143,7 @@ impl Judging {
         }
         for ((_, verdict), claim) in open.into_iter().zip(claims) {
             *verdict = match claim {
-                Claim::Freeze => Some(Verdict::Freeze(host)),
+                Claim::Freeze => Some(Verdict::Freeze(worker)),
                 Claim::Ignore { reason } => Some(Verdict::Ignore { by: name.to_owned(), reason }),
                 Claim::Veto { reason } => Some(Verdict::Veto { by: name.to_owned(), reason }),
                 Claim::NotMine => None,
@@ -185,7 +185,7 @@ impl Plan {
     pub fn make(
         mut apps: Vec<App>,
         judged: Vec<Judged>,
-        survives_exit: impl Fn(HostId) -> bool,
+        survives_exit: impl Fn(WorkerId) -> bool,
     ) -> Result<Self, Vec<String>> {
         let vetoes: Vec<String> = judged.iter().filter_map(Judged::veto).collect();
         if !vetoes.is_empty() {
@@ -194,7 +194,7 @@ impl Plan {
         apps.sort_by_key(|app| app.number);
         let filesystems = order::freeze_order(&judged)
             .into_iter()
-            .map(|(host, mount)| Filesystem { host, mount: mount.clone(), survives_exit: survives_exit(host) })
+            .map(|(worker, mount)| Filesystem { worker, mount: mount.clone(), survives_exit: survives_exit(worker) })
             .collect();
         Ok(Self { apps, filesystems, judged, gone: HashSet::new() })
     }
@@ -202,11 +202,11 @@ impl Plan {
     /// What the state machine needs to know of it.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        let apps = self.apps.iter().map(|app| Holder { host: app.host, kind: Kind::App { number: app.number } });
+        let apps = self.apps.iter().map(|app| Holder { worker: app.worker, kind: Kind::App { number: app.number } });
         let filesystems = self
             .filesystems
             .iter()
-            .map(|step| Holder { host: step.host, kind: Kind::Filesystem { survives_exit: step.survives_exit } });
+            .map(|step| Holder { worker: step.worker, kind: Kind::Filesystem { survives_exit: step.survives_exit } });
         Shape(apps.chain(filesystems).collect())
     }
 

@@ -7,17 +7,17 @@ use std::path::Path;
 use hv_vss_types::{FsId, Mount};
 
 use super::{Judged, Verdict};
-use crate::cycle::HostId;
+use crate::cycle::WorkerId;
 
 /// The filesystems to freeze, first to last.
-pub(super) fn freeze_order(judged: &[Judged]) -> Vec<(HostId, &Mount)> {
+pub(super) fn freeze_order(judged: &[Judged]) -> Vec<(WorkerId, &Mount)> {
     let mut seen = HashSet::new();
-    let mut left: Vec<(HostId, &Mount)> = Vec::new();
+    let mut left: Vec<(WorkerId, &Mount)> = Vec::new();
     for one in judged {
-        if let Verdict::Freeze(host) = one.verdict
+        if let Verdict::Freeze(worker) = one.verdict
             && seen.insert(one.mount.fsid)
         {
-            left.push((host, &one.mount));
+            left.push((worker, &one.mount));
         }
     }
     left.reverse();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const UFS: HostId = HostId(0);
+const UFS: WorkerId = WorkerId(0);
 
 fn mount(id: u8, fstype: &str, on: &str) -> Mount {
     Mount {
@@ -168,7 +168,7 @@ fn a_plugin_that_answers_about_fewer_mounts_than_asked_is_named() {
 
 #[test]
 fn applications_stand_in_the_order_of_their_numbers_before_the_filesystems() {
-    let apps = vec![App { host: HostId(5), number: 70 }, App { host: HostId(6), number: 20 }];
+    let apps = vec![App { worker: WorkerId(5), number: 70 }, App { worker: WorkerId(6), number: 20 }];
     let plan = Plan::make(apps, judged(vec![mount(1, "ufs", "/")], &[]), |_| true).unwrap();
     let kinds: Vec<Kind> = plan.shape().0.iter().map(|holder| holder.kind).collect();
     assert_eq!(kinds, [Kind::App { number: 20 }, Kind::App { number: 70 }, Kind::Filesystem { survives_exit: true }]);

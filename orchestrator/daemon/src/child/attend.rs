@@ -1,4 +1,4 @@
-//! Attending to one plugin host: bytes out, bytes in, limits, its end. One task each; it owns the socket and the process.
+//! Attending to one worker: bytes out, bytes in, limits, its end. One task each; it owns the socket and the process.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -15,14 +15,14 @@ use super::hearing::{Heard, Hearing};
 use super::{Order, Process, Said};
 use crate::sleep;
 
-/// What may wait to be sent to a host that does not read. It is asked for one thing at a time, so more than this means that it hangs.
+/// What may wait to be sent to a worker that does not read. It is asked for one thing at a time, so more than this means that it hangs.
 const MAX_UNSENT: usize = 4 << 20;
-/// What is read from a host at once. One that writes faster than we can hear it must not keep us from everything else.
+/// What is read from a worker at once. One that writes faster than we can hear it must not keep us from everything else.
 const READ_AT_ONCE: usize = 64 << 10;
-/// What is still read of a host that has ended. A process that it left behind may go on writing to the socket.
+/// What is still read of a worker that has ended. A process that it left behind may go on writing to the socket.
 const LAST_WORDS: usize = 4 << 20;
 
-/// One host's process, socket and calls.
+/// One worker's process, socket and calls.
 pub(super) struct Attended {
     name: String,
     process: Process,
@@ -56,34 +56,34 @@ enum Happened {
     Ended(io::Result<ExitStatus>),
 }
 
-/// Serves one host until its process is gone.
-pub(super) async fn attend(mut host: Attended, mut orders: mpsc::UnboundedReceiver<Order>, told: impl Fn(Said)) {
+/// Serves one worker until its process is gone.
+pub(super) async fn attend(mut worker: Attended, mut orders: mpsc::UnboundedReceiver<Order>, told: impl Fn(Said)) {
     let mut wanted = true;
     loop {
-        match host.next(&mut orders, wanted).await {
-            Happened::Ordered(Some(order)) => host.take(order),
+        match worker.next(&mut orders, wanted).await {
+            Happened::Ordered(Some(order)) => worker.take(order),
             // Nobody wants it any more: without its socket it lets go of all it holds, and ends.
             Happened::Ordered(None) => {
                 wanted = false;
-                host.socket = None;
+                worker.socket = None;
             }
             Happened::Readable => {
-                if host.read(READ_AT_ONCE, &told) == More::MayCome {
+                if worker.read(READ_AT_ONCE, &told) == More::MayCome {
                     tokio::task::yield_now().await;
                 }
             }
-            Happened::Writable => host.write(),
+            Happened::Writable => worker.write(),
             // The answer may be there, not yet read.
             Happened::Overdue => {
-                host.read(LAST_WORDS, &told);
-                if host.is_overdue() {
-                    host.kill("it did not answer in time");
+                worker.read(LAST_WORDS, &told);
+                if worker.is_overdue() {
+                    worker.kill("it did not answer in time");
                 }
             }
             Happened::Ended(status) => {
                 // What it said before it died was true when it said it.
-                host.read(LAST_WORDS, &told);
-                told(Said::Gone(host.epitaph(status)));
+                worker.read(LAST_WORDS, &told);
+                told(Said::Gone(worker.epitaph(status)));
                 return;
             }
         }
@@ -125,7 +125,7 @@ impl Attended {
                 None => pending().await,
             }
         };
-        // Reading comes last: a host that never stops talking must not keep its own end, an order or a limit from being noticed.
+        // Reading comes last: a worker that never stops talking must not keep its own end, an order or a limit from being noticed.
         tokio::select! {
             biased;
             status = self.process.wait() => Happened::Ended(status),

@@ -1,4 +1,4 @@
-//! What a plugin host says: bytes in, one judged message after the other out. Decides only: socket, process and the killing are `attend`'s.
+//! What a worker says: bytes in, one judged message after the other out. Decides only: socket, process and the killing are `attend`'s.
 //!
 //! A vendor's code runs in that process, and may say anything, any number of times, of any length. What is passed on from here is bounded in each
 //! of these, so that whoever hears it needs no bounds of his own; whoever breaks the rules of the conversation gets no second hearing.
@@ -9,18 +9,18 @@ use hv_vss_wire::{About, Answer, Claim, Event, FrameError, Frames, Level, Progre
 
 use super::Said;
 
-/// A sentence or a log line is cut to this many bytes, as the plugin host itself does.
+/// A sentence or a log line is cut to this many bytes, as the worker itself does.
 const SENTENCE: usize = 4 << 10;
 /// A name is cut to this many bytes: that of a script is a file's.
 const NAME: usize = 255;
-/// Log lines between two calls; what is beyond is not passed on, and counted. The plugin host allows half of this in one call.
+/// Log lines between two calls; what is beyond is not passed on, and counted. The worker allows half of this in one call.
 const MOST_LINES: u32 = 4_000;
 /// Sub-steps between two calls: three for each script of a hooks.d with well over a thousand.
 const MOST_SUBSTEPS: u32 = 5_000;
 /// Messages of any kind between two calls.
 const MOST_MESSAGES: u32 = 100_000;
 
-/// One host's side of the conversation.
+/// One worker's side of the conversation.
 #[derive(Default)]
 pub struct Hearing {
     frames: Frames,
@@ -67,7 +67,7 @@ impl Hearing {
     /// The next message that may be passed on.
     ///
     /// # Errors
-    /// Why this host is to be killed, as the end of "was killed, since". It is not to be heard any more.
+    /// Why this worker is to be killed, as the end of "was killed, since". It is not to be heard any more.
     pub fn hear(&mut self) -> Result<Option<Heard>, String> {
         if let Some(later) = self.later.take() {
             return Ok(Some(later));
@@ -108,7 +108,7 @@ impl Hearing {
             }
             Event::Loaded { wire, .. } if wire != WIRE_VERSION => {
                 return Err(format!(
-                    "the plugin host program speaks version {wire} of our conversation and this daemon {WIRE_VERSION}: install both from one build"
+                    "the worker program speaks version {wire} of our conversation and this daemon {WIRE_VERSION}: install both from one build"
                 ));
             }
             Event::Loaded { .. } | Event::Unfit { .. } if self.introduced != Introduced::NotYet => {
@@ -162,7 +162,7 @@ fn bound_about(about: &mut About) {
     for text in [&mut about.name, &mut about.version, &mut about.description] {
         cut(text, NAME);
     }
-    // The host refuses what is beyond; one that lies is put last.
+    // The worker refuses what is beyond; one that lies is put last.
     about.number = about.number.map(|number| number.min(99));
 }
 

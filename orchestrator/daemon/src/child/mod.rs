@@ -1,4 +1,4 @@
-//! A plugin host as the orchestrator sees it: a process at the other end of a socket, which may answer, babble, hang or die at any moment.
+//! A worker as the orchestrator sees it: a process at the other end of a socket, which may answer, babble, hang or die at any moment.
 //! None of that may ever delay or surprise us: its messages are bounded, its calls have limits, and its death is an event like any other.
 
 mod attend;
@@ -18,23 +18,23 @@ use tokio::sync::{mpsc, oneshot};
 #[doc(hidden)]
 pub use hearing::{Heard, Hearing};
 pub(crate) use process::Process;
-pub use process::{Played, PlayedProcess, Player, Programs, StartsFlush, StartsHost};
+pub use process::{Played, PlayedProcess, Player, Programs, StartsFlush, StartsWorker};
 pub use spawn::{SpawnError, start};
 
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The plugin host program.
+    /// The worker program.
     pub program: PathBuf,
     /// The plugin it loads.
     pub file: PathBuf,
     /// The plugin's name in the configuration and in sentences.
     pub name: String,
-    /// More options for the plugin host.
+    /// More options for the worker.
     pub options: Vec<OsString>,
 }
 
-/// What a host tells without being asked.
+/// What a worker tells without being asked.
 #[derive(Debug)]
 pub enum Said {
     /// It is loaded.
@@ -53,7 +53,7 @@ pub enum Said {
     Gone(String),
 }
 
-/// The way to give a host orders. Dropping the last one closes the socket, upon which the host lets go of all it holds and ends.
+/// The way to give a worker orders. Dropping the last one closes the socket, upon which the worker lets go of all it holds and ends.
 #[derive(Clone, Debug)]
 pub struct Handle {
     orders: mpsc::UnboundedSender<Order>,
@@ -78,18 +78,18 @@ enum Order {
 }
 
 impl Handle {
-    /// Sends a call. With a `limit` the host is killed if it has not answered by then; without, whoever waits decides.
+    /// Sends a call. With a `limit` the worker is killed if it has not answered by then; without, whoever waits decides.
     #[must_use]
     pub fn call(&self, call: Call, limit: Option<Monotonic>) -> Pending {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         let (answer, pending) = oneshot::channel();
-        // If the host is gone already, the answer's other end is dropped here, and the wait ends with "gone".
+        // If the worker is gone already, the answer's other end is dropped here, and the wait ends with "gone".
         let _ = self.orders.send(Order::Call { id, call, limit, answer });
         Pending { id, answer: pending }
     }
 
-    /// Asks the host to give up a call. It is still answered.
+    /// Asks the worker to give up a call. It is still answered.
     pub fn cancel(&self, id: u64) {
         let _ = self.orders.send(Order::Cancel { id });
     }
@@ -101,7 +101,7 @@ impl Handle {
 }
 
 impl Pending {
-    /// The answer; `None` when the host is gone without one.
+    /// The answer; `None` when the worker is gone without one.
     pub async fn answer(self) -> Option<Answer> {
         self.answer.await.ok()
     }

@@ -24,14 +24,14 @@ pub enum Programs {
 
 /// Plays every child.
 pub struct Played {
-    /// A plugin host is started: its process, and the other end of its socket.
-    pub host: StartsHost,
+    /// A worker is started: its process, and the other end of its socket.
+    pub worker: StartsWorker,
     /// A flush is started.
     pub flush: StartsFlush,
 }
 
-/// Starts a plugin host that is played.
-pub type StartsHost = Box<dyn Fn(&Launch) -> io::Result<(PlayedProcess, StdStream)>>;
+/// Starts a worker that is played.
+pub type StartsWorker = Box<dyn Fn(&Launch) -> io::Result<(PlayedProcess, StdStream)>>;
 /// Starts a flush that is played.
 pub type StartsFlush = Box<dyn Fn() -> io::Result<PlayedProcess>>;
 

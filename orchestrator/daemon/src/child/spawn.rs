@@ -1,6 +1,6 @@
-//! Starting a plugin host: a socketpair, descriptors 0 to 2 on /dev/null, nothing else inherited, a clean environment, `/` as directory.
+//! Starting a worker: a socketpair, descriptors 0 to 2 on /dev/null, nothing else inherited, a clean environment, `/` as directory.
 
-#![allow(unsafe_code)] // Between fork and exec, the socket is put where the host looks for it.
+#![allow(unsafe_code)] // Between fork and exec, the socket is put where the worker looks for it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use hv_vss_platform::clock::Clock;
 use hv_vss_platform::{descriptors, priority};
-use hv_vss_wire::HOST_SOCKET_FD;
+use hv_vss_wire::WORKER_SOCKET_FD;
 use nix::libc;
 use tokio::net::UnixStream;
 use tokio::process::Command;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::attend::{Attended, attend};
 use super::{Handle, Launch, Process, Programs, Said};
 
-/// A plugin host that could not be started.
+/// A worker that could not be started.
 #[derive(Debug)]
 pub struct SpawnError {
     launch: Launch,
@@ -33,7 +33,7 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "can't start the plugin host {} for plugin {}: {}",
+            "can't start the worker {} for plugin {}: {}",
             self.launch.program.display(),
             self.launch.name,
             self.cause
@@ -47,7 +47,7 @@ impl std::error::Error for SpawnError {
     }
 }
 
-/// Starts a plugin host. Whatever it has to tell goes to `told`, from this thread.
+/// Starts a worker. Whatever it has to tell goes to `told`, from this thread.
 ///
 /// # Errors
 /// When no socket or process is to be had, or the program can't be executed.
@@ -59,7 +59,7 @@ pub fn start(
 ) -> Result<Handle, SpawnError> {
     let started = match programs {
         Programs::Processes => start_process(launch),
-        Programs::Played(played) => (played.host)(launch).map(|(process, socket)| (Process::Played(process), socket)),
+        Programs::Played(played) => (played.worker)(launch).map(|(process, socket)| (Process::Played(process), socket)),
     };
     let failed = |cause| SpawnError { launch: launch.clone(), cause };
     let (process, socket) = started.map_err(failed)?;
@@ -90,7 +90,7 @@ fn start_process(launch: &Launch) -> io::Result<(Process, StdStream)> {
         .current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let prepare = move || {
-        // The daemon goes before all others. Whether a plugin does its host decides, and it is no reason not to start.
+        // The daemon goes before all others. Whether a plugin does its worker decides, and it is no reason not to start.
         let _ = priority::usual();
         put_socket_in_place(number)
     };
@@ -103,11 +103,11 @@ fn start_process(launch: &Launch) -> io::Result<(Process, StdStream)> {
 
 const FIRST_OUT_OF_THE_WAY: RawFd = 10;
 
-/// Sees to it that the number which the host expects its socket at is taken in this process: otherwise the pipe over which the child reports a
+/// Sees to it that the number which the worker expects its socket at is taken in this process: otherwise the pipe over which the child reports a
 /// failed exec might get it, and be overwritten.
 fn reserve_socket_number() -> io::Result<()> {
     let null: OwnedFd = std::fs::File::open("/dev/null")?.into();
-    if null.as_raw_fd() == HOST_SOCKET_FD {
+    if null.as_raw_fd() == WORKER_SOCKET_FD {
         // Kept open for this process's life, close-on-exec like all of std's.
         std::mem::forget(null);
     }
@@ -116,6 +116,6 @@ fn reserve_socket_number() -> io::Result<()> {
 
 fn put_socket_in_place(socket: RawFd) -> io::Result<()> {
     // SAFETY: `socket` is open here, inherited over fork; the copy made by dup2 is not close-on-exec, which is its purpose.
-    let done = unsafe { libc::dup2(socket, HOST_SOCKET_FD) };
+    let done = unsafe { libc::dup2(socket, WORKER_SOCKET_FD) };
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

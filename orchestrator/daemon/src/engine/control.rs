@@ -171,7 +171,7 @@ impl Engine {
         let Some((answer, began)) = self.outlook.take() else { return false };
         let outlook = |judged: &Judged| {
             let (verdict, by, reason) = match &judged.verdict {
-                Verdict::Freeze(host) => ("freeze", self.roster.name(*host).to_owned(), String::new()),
+                Verdict::Freeze(worker) => ("freeze", self.roster.name(*worker).to_owned(), String::new()),
                 Verdict::Ignore { by, reason } => ("ignore", by.clone(), reason.clone()),
                 Verdict::Veto { by, reason } => ("veto", by.clone(), reason.clone()),
             };
@@ -183,7 +183,11 @@ impl Engine {
             reasons: findings.reasons.clone(),
             mounts: findings.judged.iter().map(outlook).collect(),
             freeze_order,
-            applications: findings.apps.iter().map(|app| (app.number, self.roster.name(app.host).to_owned())).collect(),
+            applications: findings
+                .apps
+                .iter()
+                .map(|app| (app.number, self.roster.name(app.worker).to_owned()))
+                .collect(),
             took_ms: u64::try_from(began.until(self.clock.now()).as_millis()).unwrap_or(u64::MAX),
             limit_ms: u64::try_from(self.limits.limit.as_millis()).unwrap_or(u64::MAX),
         });

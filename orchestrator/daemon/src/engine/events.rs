@@ -7,7 +7,7 @@ use super::{Engine, Event, FIRST_PAUSE, MOST_RESTARTS, Obligation, Open, Order, 
 use crate::child::Said;
 use crate::sleep;
 use hv_vss_core::control::Reply;
-use hv_vss_core::cycle::{HostId, Input, RequestId, Run, State};
+use hv_vss_core::cycle::{Input, RequestId, Run, State, WorkerId};
 use hv_vss_core::plan::Verdict;
 use hv_vss_core::record::What;
 
@@ -19,19 +19,19 @@ impl Engine {
                 tracing::error!("{why}");
                 self.input(Input::Stop);
             }
-            Event::Plugin(host, generation, said) => self.plugin_said(host, generation, said),
-            Event::Opened(host, generation, answer) => {
-                if self.roster.current(host, generation).is_some() {
-                    self.roster.opened(host, answer);
-                    if self.roster.get(host).is_some_and(|plugin| plugin.observes() && plugin.ready().is_some()) {
-                        self.observer_ready(host);
+            Event::Plugin(worker, generation, said) => self.plugin_said(worker, generation, said),
+            Event::Opened(worker, generation, answer) => {
+                if self.roster.current(worker, generation).is_some() {
+                    self.roster.opened(worker, answer);
+                    if self.roster.get(worker).is_some_and(|plugin| plugin.observes() && plugin.ready().is_some()) {
+                        self.observer_ready(worker);
                     }
-                    self.plugin_settled(host);
+                    self.plugin_settled(worker);
                 }
             }
-            Event::LoadingOverdue(host, generation) => {
-                if self.roster.current(host, generation).is_some() {
-                    self.roster.loading_overdue(host);
+            Event::LoadingOverdue(worker, generation) => {
+                if self.roster.current(worker, generation).is_some() {
+                    self.roster.loading_overdue(worker);
                 }
             }
             Event::Surveyed(serial, findings) if serial == self.serial => self.surveyed(*findings),
@@ -42,12 +42,12 @@ impl Engine {
                 }
                 self.silence_observers();
             }
-            Event::StillLost(serial, host) if serial == self.serial => self.input(Input::HostLost(host)),
+            Event::StillLost(serial, worker) if serial == self.serial => self.input(Input::WorkerLost(worker)),
             Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) | Event::StillLost(..) => {}
             Event::Control(question, answer) => self.asked_by_operator(question, answer),
             Event::LookAfterDebts => self.look_after_debts(),
-            Event::DebtAnswered(host, answer) => self.debt_answered(host, answer),
-            Event::Observed(host, generation, answer) => self.observed(host, generation, answer),
+            Event::DebtAnswered(worker, answer) => self.debt_answered(worker, answer),
+            Event::Observed(worker, generation, answer) => self.observed(worker, generation, answer),
             Event::SilenceOverdue(serial) => self.silence_overdue(serial),
             Event::StepEnded(step, answer) => self.step_ended(step, answer),
             Event::Overdue(step) => {
@@ -61,15 +61,15 @@ impl Engine {
                     self.input(Input::Overdue(holder));
                 }
             }
-            Event::Restart(host, generation) => {
+            Event::Restart(worker, generation) => {
                 let wanted = self
                     .roster
-                    .current(host, generation)
+                    .current(worker, generation)
                     .is_some_and(|plugin| matches!(plugin.state, roster::State::Absent(_)));
-                if wanted && self.roster.get(host).is_some_and(roster::Plugin::observes) {
-                    self.roster.want_started(host);
+                if wanted && self.roster.get(worker).is_some_and(roster::Plugin::observes) {
+                    self.roster.want_started(worker);
                 } else if wanted && !self.filesystem_held() {
-                    self.roster.start(host);
+                    self.roster.start(worker);
                 }
             }
             Event::Operator(order) => self.ordered(order),
@@ -112,27 +112,27 @@ impl Engine {
         self.input(Input::Host(request, operation));
     }
 
-    fn plugin_said(&mut self, host: HostId, generation: u64, said: Said) {
-        if self.roster.current(host, generation).is_none() {
+    fn plugin_said(&mut self, worker: WorkerId, generation: u64, said: Said) {
+        if self.roster.current(worker, generation).is_none() {
             return;
         }
-        let name = self.roster.name(host).to_owned();
+        let name = self.roster.name(worker).to_owned();
         match said {
             Said::Loaded(about) => {
                 let observes = about.observer;
-                self.roster.loaded(host, about);
+                self.roster.loaded(worker, about);
                 if observes {
                     // Whoever waited for it because it might have been another kind of plugin waits no longer.
-                    self.plugin_settled(host);
+                    self.plugin_settled(worker);
                 }
             }
             Said::Unfit(reason) => {
                 tracing::error!("plugin {name} can't be used: {reason}");
-                if let Some(plugin) = self.roster.get_mut(host) {
+                if let Some(plugin) = self.roster.get_mut(worker) {
                     plugin.state = roster::State::Absent(format!("can't be used: {reason}"));
                     plugin.generation += 1;
                 }
-                self.plugin_settled(host);
+                self.plugin_settled(worker);
             }
             Said::Log(level, text) => match level {
                 Level::Debug => tracing::debug!("{name}: {text}"),
@@ -140,37 +140,38 @@ impl Engine {
                 Level::Warn => tracing::warn!("{name}: {text}"),
                 Level::Error => tracing::error!("{name}: {text}"),
             },
-            Said::Substep(script, phase, progress) => self.substep(host, script, phase, progress),
+            Said::Substep(script, phase, progress) => self.substep(worker, script, phase, progress),
             Said::LetGo => tracing::error!("plugin {name} let go of all it held by itself, since its time had expired"),
-            Said::Unheard => self.unheard(host),
-            Said::Gone(how) if self.roster.get(host).is_some_and(roster::Plugin::observes) => {
-                self.observer_gone(host, how);
-                self.plugin_settled(host);
+            Said::Unheard => self.unheard(worker),
+            Said::Gone(how) if self.roster.get(worker).is_some_and(roster::Plugin::observes) => {
+                self.observer_gone(worker, how);
+                self.plugin_settled(worker);
             }
             Said::Gone(how) => {
                 let quiet = !self.cycle.run().is_some_and(Run::anything_held);
                 tracing::error!("plugin {name} {how}");
-                self.current.deaths.insert(host, how.clone());
-                self.roster.gone(host, how);
-                self.input(Input::HostGone(host));
-                self.plugin_settled(host);
+                self.current.deaths.insert(worker, how.clone());
+                self.roster.gone(worker, how);
+                self.input(Input::WorkerGone(worker));
+                self.plugin_settled(worker);
                 if quiet {
-                    self.restart_later(host);
+                    self.restart_later(worker);
                 }
             }
         }
     }
 
     /// A plugin that was being started is ready, or is known not to get so: whoever waited for it goes on.
-    fn plugin_settled(&mut self, host: HostId) {
-        let ready = self.roster.get(host).is_some_and(|plugin| plugin.ready().is_some());
-        let starting = self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, roster::State::Starting(..)));
-        if !starting && self.steps.is_reviving(host) {
-            self.steps.revived(host);
+    fn plugin_settled(&mut self, worker: WorkerId) {
+        let ready = self.roster.get(worker).is_some_and(|plugin| plugin.ready().is_some());
+        let starting =
+            self.roster.get(worker).is_some_and(|plugin| matches!(plugin.state, roster::State::Starting(..)));
+        if !starting && self.steps.is_reviving(worker) {
+            self.steps.revived(worker);
             if ready {
-                self.input(Input::HostReady(host));
-            } else if !self.lost_for_a_while(host) {
-                self.input(Input::HostLost(host));
+                self.input(Input::WorkerReady(worker));
+            } else if !self.lost_for_a_while(worker) {
+                self.input(Input::WorkerLost(worker));
             }
         }
         if matches!(self.survey, Survey::WaitsForPlugins) && !self.roster.is_starting() {
@@ -180,22 +181,22 @@ impl Engine {
 
     /// A suspension that outlives its process is never given up: its plugin is tried again, but not without a breath in between. False for any other
     /// plugin.
-    pub(super) fn lost_for_a_while(&self, host: HostId) -> bool {
-        let survives = self.current.plan.filesystems.iter().any(|step| step.host == host && step.survives_exit);
+    pub(super) fn lost_for_a_while(&self, worker: WorkerId) -> bool {
+        let survives = self.current.plan.filesystems.iter().any(|step| step.worker == worker && step.survives_exit);
         if survives {
             let (sender, serial) = (self.sender.clone(), self.serial);
             let (clock, at) = (self.clock.clone(), self.clock.now() + FIRST_PAUSE);
             tokio::task::spawn_local(async move {
                 sleep::until(&clock, at).await;
-                let _ = sender.send(Event::StillLost(serial, host));
+                let _ = sender.send(Event::StillLost(serial, worker));
             });
         }
         survives
     }
 
     /// A plugin that died in peace is started again after a while, a little longer each time; a request of the host starts it at once.
-    pub(super) fn restart_later(&self, host: HostId) {
-        let Some(plugin) = self.roster.get(host) else { return };
+    pub(super) fn restart_later(&self, worker: WorkerId) {
+        let Some(plugin) = self.roster.get(worker) else { return };
         let tries = u32::try_from(plugin.restarts).unwrap_or(u32::MAX);
         if tries >= MOST_RESTARTS {
             tracing::error!(
@@ -208,14 +209,14 @@ impl Engine {
         let (clock, at) = (self.clock.clone(), self.clock.now() + FIRST_PAUSE * 2_u32.pow(tries));
         tokio::task::spawn_local(async move {
             sleep::until(&clock, at).await;
-            let _ = sender.send(Event::Restart(host, generation));
+            let _ = sender.send(Event::Restart(worker, generation));
         });
     }
 
-    fn substep(&mut self, host: HostId, script: String, phase: Phase, progress: Progress) {
+    fn substep(&mut self, worker: WorkerId, script: String, phase: Phase, progress: Progress) {
         let now = self.clock.now();
-        let key = (host, script.clone(), phase);
-        if let (Some(plugin), generation) = (self.roster.get_mut(host), self.steps.generation_of_freeze(host)) {
+        let key = (worker, script.clone(), phase);
+        if let (Some(plugin), generation) = (self.roster.get_mut(worker), self.steps.generation_of_freeze(worker)) {
             match (&progress, phase) {
                 (Progress::Started, Phase::Freeze) => {
                     plugin.owed_by = generation.unwrap_or(plugin.generation);
@@ -247,9 +248,9 @@ impl Engine {
     }
 
     /// A plugin that can't be heard any more while it freezes may have started everything it had planned.
-    fn unheard(&mut self, host: HostId) {
-        if self.is_freezing(host)
-            && let Some(plugin) = self.roster.get_mut(host)
+    fn unheard(&mut self, worker: WorkerId) {
+        if self.is_freezing(worker)
+            && let Some(plugin) = self.roster.get_mut(worker)
         {
             plugin.may_owe_all_it_planned();
         }
@@ -262,20 +263,20 @@ impl Engine {
             return;
         }
         for relied in asked {
-            let plugin = self.roster.get(relied.host);
+            let plugin = self.roster.get(relied.worker);
             if plugin.and_then(roster::Plugin::ready).is_some_and(|(handle, _)| handle.pid == relied.pid) {
                 continue;
             }
-            let name = self.roster.name(relied.host);
+            let name = self.roster.name(relied.worker);
             if relied.required {
                 findings.reasons.push(format!("plugin {name} died after it was asked whether a backup would work"));
                 findings.plan = None;
-            } else if findings.apps.iter().any(|app| app.host == relied.host) {
+            } else if findings.apps.iter().any(|app| app.worker == relied.worker) {
                 tracing::warn!(
                     "plugin {name} died after it was asked; the backup goes on without it, since it is not required"
                 );
-                findings.apps.retain(|app| app.host != relied.host);
-                findings.plan.iter_mut().for_each(|plan| plan.apps.retain(|app| app.host != relied.host));
+                findings.apps.retain(|app| app.worker != relied.worker);
+                findings.plan.iter_mut().for_each(|plan| plan.apps.retain(|app| app.worker != relied.worker));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::roster::Roster;
-use hv_vss_core::cycle::{Hold, HolderId, HostId, Run, Why};
+use hv_vss_core::cycle::{Hold, HolderId, Run, Why, WorkerId};
 use hv_vss_core::plan::Plan;
 
 /// What sentences are made of.
@@ -12,8 +12,8 @@ pub(super) struct Words<'a> {
     pub(super) roster: &'a Roster,
     /// What holders said when they failed.
     pub(super) sayings: &'a HashMap<HolderId, String>,
-    /// What hosts ended of.
-    pub(super) deaths: &'a HashMap<HostId, String>,
+    /// What workers ended of.
+    pub(super) deaths: &'a HashMap<WorkerId, String>,
     /// Why the survey found that a backup would not work.
     pub(super) refusals: &'a [String],
     /// What the comparison of the mount tables found.
@@ -26,7 +26,7 @@ impl Words<'_> {
     pub(super) fn holder(&self, id: HolderId) -> String {
         let apps = self.plan.apps.len();
         match (self.plan.apps.get(id.0), id.0.checked_sub(apps).and_then(|at| self.plan.filesystems.get(at))) {
-            (Some(app), _) => self.roster.name(app.host).to_owned(),
+            (Some(app), _) => self.roster.name(app.worker).to_owned(),
             (None, Some(filesystem)) => filesystem.mount.on.clone(),
             (None, None) => "?".to_owned(),
         }
@@ -41,7 +41,7 @@ impl Words<'_> {
                 let said = self.sayings.get(&id).map_or("it failed without a reason", String::as_str);
                 format!("{}: {said}", self.holder(id))
             }
-            Why::HostDied(host) => self.died(host),
+            Why::WorkerDied(worker) => self.died(worker),
             Why::OutOfTime => format!("the time for an answer ran out while waiting for {}", self.unfinished()),
             Why::MountsChanged => self.changed.to_owned(),
             Why::ThawCame => "the host asked to thaw before the request was done".to_owned(),
@@ -60,9 +60,9 @@ impl Words<'_> {
         }
     }
 
-    fn died(&self, host: HostId) -> String {
-        let how = self.deaths.get(&host).map_or("ended", String::as_str);
-        format!("plugin {} {how} while it was needed", self.roster.name(host))
+    fn died(&self, worker: WorkerId) -> String {
+        let how = self.deaths.get(&worker).map_or("ended", String::as_str);
+        format!("plugin {} {how} while it was needed", self.roster.name(worker))
     }
 
     /// The holders that are asked for something and have not answered.

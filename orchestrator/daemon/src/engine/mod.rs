@@ -40,7 +40,7 @@ use crate::scribe::Scribe;
 use explain::Words;
 use hv_vss_core::config::{BASE_LIMIT, Config};
 use hv_vss_core::control::{Question, Reply};
-use hv_vss_core::cycle::{Cycle, HolderId, HostId, Input, Purpose, RequestId, Timer, Why};
+use hv_vss_core::cycle::{Cycle, HolderId, Input, Purpose, RequestId, Timer, Why, WorkerId};
 use hv_vss_core::deadline::{Budget, Limits};
 use hv_vss_core::history::History;
 use hv_vss_core::metrics::Tally;
@@ -56,11 +56,11 @@ pub enum Event {
     /// From the device, and when that was.
     Device(hv_vss_device::Event, Read),
     /// A plugin's process tells something. The second number counts the plugin's processes.
-    Plugin(HostId, u64, Said),
+    Plugin(WorkerId, u64, Said),
     /// A plugin has opened its configuration, or not.
-    Opened(HostId, u64, Option<Answer>),
+    Opened(WorkerId, u64, Option<Answer>),
     /// A plugin's process has had its time to load.
-    LoadingOverdue(HostId, u64),
+    LoadingOverdue(WorkerId, u64),
     /// The survey with this number has ended.
     Surveyed(u64, Box<survey::Findings>),
     /// What the cycle with this number will owe is written down.
@@ -70,7 +70,7 @@ pub enum Event {
     /// It is time to look after what an earlier daemon left.
     LookAfterDebts,
     /// A plugin has let go of what an earlier daemon left, or not.
-    DebtAnswered(HostId, Option<Answer>),
+    DebtAnswered(WorkerId, Option<Answer>),
     /// The flush of the cycle with this number is over.
     Flushed(u64),
     /// A holder's call has ended.
@@ -78,13 +78,13 @@ pub enum Event {
     /// A holder's call has passed its limit.
     Overdue(steps::StepId),
     /// An observer has dealt with what it was told, or not.
-    Observed(HostId, u64, Option<Answer>),
+    Observed(WorkerId, u64, Option<Answer>),
     /// The freeze with this number has waited long enough for killed observers.
     SilenceOverdue(u64),
     /// A plugin's process may be started again.
-    Restart(HostId, u64),
+    Restart(WorkerId, u64),
     /// A plugin that could not be started anew in the cycle with this number may be tried once more.
-    StillLost(u64, HostId),
+    StillLost(u64, WorkerId),
     /// A signal, or an operator's word.
     Operator(Order),
 }
@@ -205,10 +205,10 @@ struct Current {
     hold: Option<StepMark>,
     /// Where it is noted what this cycle owes.
     noted: Vec<PathBuf>,
-    scripts: HashMap<(HostId, String, Phase), StepMark>,
+    scripts: HashMap<(WorkerId, String, Phase), StepMark>,
     /// What holders said when they failed.
     sayings: HashMap<HolderId, String>,
-    deaths: HashMap<HostId, String>,
+    deaths: HashMap<WorkerId, String>,
     refusals: Vec<String>,
     changed: String,
     /// Applications whose thaw was begun and has not run to its end, with the reason.
@@ -252,10 +252,10 @@ impl RehearsalWish {
             plan.filesystems.clear();
         }
         let Some(only) = &self.only else { return true };
-        plan.apps.retain(|app| roster.name(app.host).replace('-', "_") == SCRIPTS);
+        plan.apps.retain(|app| roster.name(app.worker).replace('-', "_") == SCRIPTS);
         for app in &plan.apps {
             // It plans all its scripts in the survey, which is not told of rehearsals; the record of what is owed is made of these.
-            if let Some(plugin) = roster.get_mut(app.host) {
+            if let Some(plugin) = roster.get_mut(app.worker) {
                 plugin.planned.retain(|script| script == only);
             }
         }

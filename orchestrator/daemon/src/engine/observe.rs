@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::roster::{Plugin, State, Whose};
 use super::{Engine, Event};
 use crate::sleep;
-use hv_vss_core::cycle::{HostId, Input};
+use hv_vss_core::cycle::{Input, WorkerId};
 use hv_vss_core::record::{CycleResult, Kind, Record};
 
 /// How long a freeze waits at the most for killed observers to be gone. One that is stuck in the kernel, in a write to a disk that does not answer, can't
@@ -25,13 +25,13 @@ const LONGEST: usize = 256 << 10;
 /// Who is told what.
 #[derive(Default)]
 pub(super) struct Observers {
-    at_work: BTreeMap<HostId, AtWork>,
+    at_work: BTreeMap<WorkerId, AtWork>,
     /// For each the latest record that it has not heard of.
-    waiting: BTreeMap<HostId, Told>,
+    waiting: BTreeMap<WorkerId, Told>,
     /// The freeze, by its number, whose first suspend waits until the killed ones are gone.
     silence: Option<u64>,
     /// The cycle that an observer was told of when it died: it is not told of that again.
-    died_of: BTreeMap<HostId, String>,
+    died_of: BTreeMap<WorkerId, String>,
 }
 
 struct AtWork {
@@ -65,34 +65,34 @@ struct Message<'a> {
 impl Engine {
     /// A cycle or a CHECK is over: whoever observes is to hear of it, in place of what it has not heard of yet.
     pub(super) fn tell_observers_of(&mut self, record: &Record) {
-        let hosts: Vec<HostId> =
-            self.roster.each().filter(|(_, plugin)| plugin.observes()).map(|(host, _)| host).collect();
-        for host in hosts {
-            if self.observers.waiting.get(&host).is_some_and(|waiting| !record.displaces(&waiting.record)) {
+        let workers: Vec<WorkerId> =
+            self.roster.each().filter(|(_, plugin)| plugin.observes()).map(|(worker, _)| worker).collect();
+        for worker in workers {
+            if self.observers.waiting.get(&worker).is_some_and(|waiting| !record.displaces(&waiting.record)) {
                 continue;
             }
             let told = Told { record: record.clone(), again: false };
-            if let Some(earlier) = self.observers.waiting.insert(host, told) {
+            if let Some(earlier) = self.observers.waiting.insert(worker, told) {
                 tracing::info!(
                     "observer {} was busy and is not told of cycle {}, only of {}",
-                    self.roster.name(host),
+                    self.roster.name(worker),
                     earlier.record.cycle,
                     record.cycle
                 );
             }
-            self.roster.want_started(host);
+            self.roster.want_started(worker);
         }
     }
 
     /// One that was just started is told of the latest cycle, which an earlier process may not have lived to deal with.
-    pub(super) fn observer_ready(&mut self, host: HostId) {
-        if self.observers.waiting.contains_key(&host) {
+    pub(super) fn observer_ready(&mut self, worker: WorkerId) {
+        if self.observers.waiting.contains_key(&worker) {
             return;
         }
         let Some(record) = self.worth_telling() else { return };
-        if self.observers.died_of.get(&host) != Some(&record.cycle) {
+        if self.observers.died_of.get(&worker) != Some(&record.cycle) {
             let told = Told { record: record.clone(), again: true };
-            self.observers.waiting.insert(host, told);
+            self.observers.waiting.insert(worker, told);
         }
     }
 
@@ -114,23 +114,23 @@ impl Engine {
         if self.observers.waiting.is_empty() {
             return;
         }
-        let ready = |(host, plugin): (HostId, &Plugin)| {
-            let (handle, _) = plugin.ready().filter(|_| !self.is_at_work(host))?;
-            Some((host, handle.clone()))
+        let ready = |(worker, plugin): (WorkerId, &Plugin)| {
+            let (handle, _) = plugin.ready().filter(|_| !self.is_at_work(worker))?;
+            Some((worker, handle.clone()))
         };
         let ready: Vec<_> = self.roster.each().filter_map(ready).collect();
-        for (host, handle) in ready {
-            let Some(told) = self.observers.waiting.remove(&host) else { continue };
+        for (worker, handle) in ready {
+            let Some(told) = self.observers.waiting.remove(&worker) else { continue };
             let (cycle, record) = (told.record.cycle.clone(), self.message(told.clone()));
             let deadline = self.clock.now() + self.limits.observer_limit;
             let step = Step { cycle, outcome: Outcome::Ok, deadline, mounts: Vec::new() };
             let pending = handle.call(Call::Ended { step, record }, Some(deadline));
-            let generation = self.roster.get(host).map_or(0, |plugin| plugin.generation);
-            self.observers.at_work.insert(host, AtWork { generation, call: pending.id, told, hushed: false });
+            let generation = self.roster.get(worker).map_or(0, |plugin| plugin.generation);
+            self.observers.at_work.insert(worker, AtWork { generation, call: pending.id, told, hushed: false });
             let sender = self.sender.clone();
             tokio::task::spawn_local(async move {
                 let answer = pending.answer().await;
-                let _ = sender.send(Event::Observed(host, generation, answer));
+                let _ = sender.send(Event::Observed(worker, generation, answer));
             });
         }
     }
@@ -180,18 +180,18 @@ impl Engine {
     }
 
     /// An observer has dealt with a record, or not.
-    pub(super) fn observed(&mut self, host: HostId, generation: u64, answer: Option<Answer>) {
-        if self.observers.at_work.get(&host).is_none_or(|at_work| at_work.generation != generation) {
+    pub(super) fn observed(&mut self, worker: WorkerId, generation: u64, answer: Option<Answer>) {
+        if self.observers.at_work.get(&worker).is_none_or(|at_work| at_work.generation != generation) {
             return;
         }
         // Its process died: that is told by an event of its own.
         let Some(answer) = answer else { return };
-        let Some(AtWork { told, hushed, .. }) = self.observers.at_work.remove(&host) else { return };
+        let Some(AtWork { told, hushed, .. }) = self.observers.at_work.remove(&worker) else { return };
         let cycle = told.record.cycle.clone();
         if hushed && !matches!(answer, Answer::Done { .. }) {
-            self.tell_once_more(host, told);
+            self.tell_once_more(worker, told);
         }
-        let name = self.roster.name(host);
+        let name = self.roster.name(worker);
         match answer {
             Answer::Done { .. } => tracing::debug!("observer {name} was told of cycle {cycle}"),
             Answer::Refused { reason } => tracing::warn!("observer {name}, told of cycle {cycle}: {reason}"),
@@ -201,38 +201,39 @@ impl Engine {
     }
 
     /// An observer's process is gone. Nobody's backup is another for it.
-    pub(super) fn observer_gone(&mut self, host: HostId, how: String) {
-        let told = self.observers.at_work.remove(&host);
+    pub(super) fn observer_gone(&mut self, worker: WorkerId, how: String) {
+        let told = self.observers.at_work.remove(&worker);
         let of = told
             .as_ref()
             .map_or_else(String::new, |at_work| format!(" while it was told of cycle {}", at_work.told.record.cycle));
-        tracing::error!("observer {} {how}{of}", self.roster.name(host));
-        self.roster.gone(host, how);
+        tracing::error!("observer {} {how}{of}", self.roster.name(worker));
+        self.roster.gone(worker, how);
         match told {
             // It was killed for the freeze, and not for what it was told.
-            Some(AtWork { told, hushed: true, .. }) => self.tell_once_more(host, told),
-            Some(AtWork { told, .. }) => drop(self.observers.died_of.insert(host, told.record.cycle)),
+            Some(AtWork { told, hushed: true, .. }) => self.tell_once_more(worker, told),
+            Some(AtWork { told, .. }) => drop(self.observers.died_of.insert(worker, told.record.cycle)),
             None => {}
         }
-        self.restart_later(host);
+        self.restart_later(worker);
         self.silent_now();
     }
 
     /// A freeze interrupted it: unless something waits that displaces it, it is told of the same record afterwards.
-    fn tell_once_more(&mut self, host: HostId, told: Told) {
-        if self.observers.waiting.get(&host).is_none_or(|waiting| !waiting.record.displaces(&told.record)) {
-            self.observers.waiting.insert(host, told);
-            self.roster.want_started(host);
+    fn tell_once_more(&mut self, worker: WorkerId, told: Told) {
+        if self.observers.waiting.get(&worker).is_none_or(|waiting| !waiting.record.displaces(&told.record)) {
+            self.observers.waiting.insert(worker, told);
+            self.roster.want_started(worker);
         }
     }
 
     /// A freeze begins: observers at work are to give up, and none begins.
     pub(super) fn hush_observers(&mut self) {
         self.observers.silence = None;
-        let hosts: Vec<HostId> = self.observers.at_work.keys().copied().filter(|host| self.is_at_work(*host)).collect();
-        for host in hosts {
-            let ready = self.roster.get(host).and_then(Plugin::ready).map(|(handle, _)| handle.clone());
-            if let (Some(handle), Some(at_work)) = (ready, self.observers.at_work.get_mut(&host)) {
+        let workers: Vec<WorkerId> =
+            self.observers.at_work.keys().copied().filter(|worker| self.is_at_work(*worker)).collect();
+        for worker in workers {
+            let ready = self.roster.get(worker).and_then(Plugin::ready).map(|(handle, _)| handle.clone());
+            if let (Some(handle), Some(at_work)) = (ready, self.observers.at_work.get_mut(&worker)) {
                 at_work.hushed = true;
                 handle.cancel(at_work.call);
             }
@@ -245,13 +246,13 @@ impl Engine {
         if noisy.is_empty() {
             return self.input(Input::Flushed);
         }
-        for host in noisy {
+        for worker in noisy {
             tracing::warn!(
                 "cycle {}: observer {} is still at work and is killed, so that nothing writes when the first filesystem is suspended",
                 self.current.id,
-                self.roster.name(host)
+                self.roster.name(worker)
             );
-            self.roster.kill(host, "a freeze came and it did not end what it was at");
+            self.roster.kill(worker, "a freeze came and it did not end what it was at");
         }
         self.observers.silence = Some(self.serial);
         let (sender, serial) = (self.sender.clone(), self.serial);
@@ -272,7 +273,7 @@ impl Engine {
     pub(super) fn silence_overdue(&mut self, serial: u64) {
         if self.observers.silence == Some(serial) && serial == self.serial {
             self.observers.silence = None;
-            let names: Vec<&str> = self.noisy().into_iter().map(|host| self.roster.name(host)).collect();
+            let names: Vec<&str> = self.noisy().into_iter().map(|worker| self.roster.name(worker)).collect();
             tracing::error!(
                 "cycle {}: observer {} was killed and is not gone, so it waits for a disk; the freeze goes on without it",
                 self.current.id,
@@ -283,17 +284,17 @@ impl Engine {
     }
 
     /// Observers that may write: those being told, and those still opening.
-    fn noisy(&self) -> Vec<HostId> {
-        let noisy = |host: HostId, plugin: &Plugin| {
-            self.is_at_work(host) || (plugin.observes() && matches!(plugin.state, State::Starting(..)))
+    fn noisy(&self) -> Vec<WorkerId> {
+        let noisy = |worker: WorkerId, plugin: &Plugin| {
+            self.is_at_work(worker) || (plugin.observes() && matches!(plugin.state, State::Starting(..)))
         };
-        self.roster.each().filter(|(host, plugin)| noisy(*host, plugin)).map(|(host, _)| host).collect()
+        self.roster.each().filter(|(worker, plugin)| noisy(*worker, plugin)).map(|(worker, _)| worker).collect()
     }
 
     /// Is its current process at work?
-    fn is_at_work(&self, host: HostId) -> bool {
-        let generation = self.roster.get(host).map(|plugin| plugin.generation);
-        self.observers.at_work.get(&host).is_some_and(|at_work| Some(at_work.generation) == generation)
+    fn is_at_work(&self, worker: WorkerId) -> bool {
+        let generation = self.roster.get(worker).map(|plugin| plugin.generation);
+        self.observers.at_work.get(&worker).is_some_and(|at_work| Some(at_work.generation) == generation)
     }
 
     /// Looks whose file was replaced, and who has died; to be called while nothing is in work.

@@ -12,10 +12,10 @@ use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 use super::{Engine, Event};
 use crate::scribe::Job;
 use crate::sleep;
-use hv_vss_core::cycle::HostId;
+use hv_vss_core::cycle::WorkerId;
 use hv_vss_core::in_work::{IN_WORK_VERSION, InWork, Worker};
 
-/// How often a daemon looks whether its predecessor's plugin hosts are gone. It has nothing else to wait for: they are not its children.
+/// How often a daemon looks whether its predecessor's workers are gone. It has nothing else to wait for: they are not its children.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// The name of the note of the cycle in work, in the state directory.
@@ -33,7 +33,7 @@ pub(super) struct Debt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stands {
     /// The process that owes it is still at it.
-    ItsHostLives,
+    ItsWorkerLives,
     /// The plugin is asked to let go.
     Asked,
 }
@@ -49,7 +49,7 @@ impl Engine {
         let mounts = self.current.plan.frozen_mounts();
         let records = self.current.plan.apps.iter().filter_map(|app| {
             let state = self.state.as_ref()?;
-            let plugin = self.roster.get(app.host)?;
+            let plugin = self.roster.get(app.worker)?;
             let (handle, _) = plugin.ready()?;
             let record = Owed {
                 version: OWED_VERSION,
@@ -75,7 +75,7 @@ impl Engine {
     fn note_of_the_cycle(&self) -> Option<(PathBuf, Vec<u8>)> {
         let record = self.current.recorder.as_ref()?.so_far();
         let worker = |step: &hv_vss_core::plan::Filesystem| {
-            let plugin = self.roster.get(step.host)?;
+            let plugin = self.roster.get(step.worker)?;
             let (handle, _) = plugin.ready()?;
             Some(Worker { plugin: plugin.name.clone(), pid: handle.pid, began: process::start_time(handle.pid) })
         };
@@ -169,15 +169,15 @@ impl Engine {
                 return;
             }
         }
-        self.debts.push(Debt { record, path, stands: Stands::ItsHostLives });
+        self.debts.push(Debt { record, path, stands: Stands::ItsWorkerLives });
     }
 
-    /// Asks the plugins whose old host is gone, and waits for the others.
+    /// Asks the plugins whose old worker is gone, and waits for the others.
     pub(super) fn look_after_debts(&mut self) {
         let mut waits = false;
         for at in 0..self.debts.len() {
             let debt = &self.debts[at];
-            if debt.stands != Stands::ItsHostLives {
+            if debt.stands != Stands::ItsWorkerLives {
                 continue;
             }
             let this_boot = debt.record.boot == self.boot;
@@ -219,7 +219,8 @@ impl Engine {
     fn ask_for_debt(&mut self, at: usize, outcome: Outcome) -> bool {
         let Debt { record, .. } = &self.debts[at];
         let plugin = self.roster.each().find(|(_, plugin)| plugin.name == record.plugin);
-        let Some((host, handle)) = plugin.and_then(|(host, plugin)| Some((host, plugin.ready()?.0.clone()))) else {
+        let Some((worker, handle)) = plugin.and_then(|(worker, plugin)| Some((worker, plugin.ready()?.0.clone())))
+        else {
             return false;
         };
         tracing::warn!("cycle {}: plugin {} is told to let go ({outcome:?})", record.cycle, record.plugin);
@@ -231,13 +232,13 @@ impl Engine {
         let sender = self.sender.clone();
         tokio::task::spawn_local(async move {
             let answer = pending.answer().await;
-            let _ = sender.send(Event::DebtAnswered(host, answer));
+            let _ = sender.send(Event::DebtAnswered(worker, answer));
         });
         true
     }
 
-    pub(super) fn debt_answered(&mut self, host: HostId, answer: Option<Answer>) {
-        let plugin = self.roster.name(host).to_owned();
+    pub(super) fn debt_answered(&mut self, worker: WorkerId, answer: Option<Answer>) {
+        let plugin = self.roster.name(worker).to_owned();
         let trouble = match answer {
             Some(Answer::Done { .. }) => None,
             Some(Answer::Refused { reason } | Answer::Broken { reason }) => Some(reason),

@@ -12,7 +12,7 @@ use super::survey::{Asked, Survey as SurveyTask};
 use super::{Current, Engine, Event, Survey};
 use crate::absent;
 use crate::scribe::Job;
-use hv_vss_core::cycle::{Action, HostId, Input, Purpose, RequestId, Timer, Why};
+use hv_vss_core::cycle::{Action, Input, Purpose, RequestId, Timer, Why, WorkerId};
 use hv_vss_core::deadline::Deadline;
 use hv_vss_core::record::{CycleResult, Record, Recorder, Told, What};
 
@@ -42,8 +42,8 @@ impl Engine {
             }
             Action::Cancel(holder) => self.cancel(holder),
             Action::Compare => self.compare(),
-            Action::Kill(host) => self.kill(host),
-            Action::Revive(host) => self.revive(host),
+            Action::Kill(worker) => self.kill(worker),
+            Action::Revive(worker) => self.revive(worker),
             Action::Await(request) => {
                 let budget = request.and_then(|request| self.requests.get(&request)).map(|open| open.budget);
                 self.awaited =
@@ -217,10 +217,10 @@ impl Engine {
             None => reasons.extend(absent::reasons(&self.config, |name| self.roster.knows(name))),
         }
         let mut plugins = Vec::new();
-        for (host, plugin) in self.roster.each().filter(|(_, plugin)| !plugin.observes()) {
+        for (worker, plugin) in self.roster.each().filter(|(_, plugin)| !plugin.observes()) {
             match (plugin.ready(), &plugin.state) {
                 (Some((handle, about)), _) => plugins.push(Asked {
-                    host,
+                    worker,
                     name: plugin.name.clone(),
                     number: plugin.number(),
                     handle: handle.clone(),
@@ -292,33 +292,38 @@ impl Engine {
         self.inputs.push_back(Input::Compared { same });
     }
 
-    fn kill(&mut self, host: HostId) {
-        let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) else {
+    fn kill(&mut self, worker: WorkerId) {
+        let Some((handle, _)) = self.roster.get(worker).and_then(super::roster::Plugin::ready) else {
             // There is nobody to kill, so no end will be told.
-            self.inputs.push_back(Input::HostGone(host));
+            self.inputs.push_back(Input::WorkerGone(worker));
             return;
         };
-        tracing::error!("cycle {}: killing plugin {}, process {}", self.current.id, self.roster.name(host), handle.pid);
+        tracing::error!(
+            "cycle {}: killing plugin {}, process {}",
+            self.current.id,
+            self.roster.name(worker),
+            handle.pid
+        );
         handle.kill("it did not do what it was asked in time");
     }
 
-    fn revive(&mut self, host: HostId) {
+    fn revive(&mut self, worker: WorkerId) {
         let now = self.clock.now();
-        if self.steps.dies_of_it(host, now) && self.lost_for_a_while(host) {
+        if self.steps.dies_of_it(worker, now) && self.lost_for_a_while(worker) {
             return;
         }
         tracing::warn!(
             "cycle {}: starting plugin {} anew, since it owes a thaw",
             self.current.id,
-            self.roster.name(host)
+            self.roster.name(worker)
         );
-        self.steps.reviving(host, now);
-        self.roster.start(host);
+        self.steps.reviving(worker, now);
+        self.roster.start(worker);
         // If it could not even be started, no event will come.
-        if !self.roster.get(host).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {
-            self.steps.revived(host);
-            if !self.lost_for_a_while(host) {
-                self.inputs.push_back(Input::HostLost(host));
+        if !self.roster.get(worker).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {
+            self.steps.revived(worker);
+            if !self.lost_for_a_while(worker) {
+                self.inputs.push_back(Input::WorkerLost(worker));
             }
         }
     }

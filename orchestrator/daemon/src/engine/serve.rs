@@ -94,11 +94,11 @@ impl Engine {
         self.roster.dismiss();
         while self.roster.has_processes() {
             match self.events.recv().await {
-                Some(Event::Plugin(host, generation, Said::Gone(how)))
-                    if self.roster.current(host, generation).is_some() =>
+                Some(Event::Plugin(worker, generation, Said::Gone(how)))
+                    if self.roster.current(worker, generation).is_some() =>
                 {
-                    tracing::debug!("plugin {} {how}", self.roster.name(host));
-                    self.roster.gone(host, how);
+                    tracing::debug!("plugin {} {how}", self.roster.name(worker));
+                    self.roster.gone(worker, how);
                 }
                 Some(Event::Device(hv_vss_device::Event::Request(message), _)) => {
                     // Dropped, it is answered fail.

@@ -9,7 +9,7 @@ use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 
 use super::{Engine, Event, FIRST_PAUSE};
 use crate::sleep::Later;
-use hv_vss_core::cycle::{Hold, HolderId, HostId, Input, Kind, StepEnd};
+use hv_vss_core::cycle::{Hold, HolderId, Input, Kind, StepEnd, WorkerId};
 use hv_vss_core::deadline::Budget;
 use hv_vss_core::record::{StepMark, What};
 
@@ -25,11 +25,11 @@ const TRIES_AT_ONCE: u32 = 3;
 pub(super) struct Steps {
     next: u64,
     current: HashMap<HolderId, UnderWay>,
-    reviving: HashSet<HostId>,
+    reviving: HashSet<WorkerId>,
     /// How often those were started for this cycle, and when last.
-    started: HashMap<HostId, (u32, Monotonic)>,
+    started: HashMap<WorkerId, (u32, Monotonic)>,
     /// Which of a plugin's processes was asked to freeze.
-    froze_in: HashMap<HostId, u64>,
+    froze_in: HashMap<WorkerId, u64>,
 }
 
 struct UnderWay {
@@ -45,27 +45,27 @@ impl Steps {
         self.current.iter().find(|(_, under_way)| under_way.step == step).map(|(holder, _)| *holder)
     }
 
-    pub(super) fn is_reviving(&self, host: HostId) -> bool {
-        self.reviving.contains(&host)
+    pub(super) fn is_reviving(&self, worker: WorkerId) -> bool {
+        self.reviving.contains(&worker)
     }
 
-    pub(super) fn reviving(&mut self, host: HostId, now: Monotonic) {
-        self.reviving.insert(host);
-        let (times, last) = self.started.entry(host).or_insert((0, now));
+    pub(super) fn reviving(&mut self, worker: WorkerId, now: Monotonic) {
+        self.reviving.insert(worker);
+        let (times, last) = self.started.entry(worker).or_insert((0, now));
         (*times, *last) = (*times + 1, now);
     }
 
     /// Was it started often, and just now? Then it dies of what it is asked, and would again.
-    pub(super) fn dies_of_it(&self, host: HostId, now: Monotonic) -> bool {
-        self.started.get(&host).is_some_and(|(times, last)| *times >= TRIES_AT_ONCE && now < *last + FIRST_PAUSE)
+    pub(super) fn dies_of_it(&self, worker: WorkerId, now: Monotonic) -> bool {
+        self.started.get(&worker).is_some_and(|(times, last)| *times >= TRIES_AT_ONCE && now < *last + FIRST_PAUSE)
     }
 
-    pub(super) fn revived(&mut self, host: HostId) {
-        self.reviving.remove(&host);
+    pub(super) fn revived(&mut self, worker: WorkerId) {
+        self.reviving.remove(&worker);
     }
 
-    pub(super) fn generation_of_freeze(&self, host: HostId) -> Option<u64> {
-        self.froze_in.get(&host).copied()
+    pub(super) fn generation_of_freeze(&self, worker: WorkerId) -> Option<u64> {
+        self.froze_in.get(&worker).copied()
     }
 
     /// A new cycle begins.
@@ -79,33 +79,33 @@ impl Steps {
 
 impl Engine {
     pub(super) fn call_freeze(&mut self, holder: HolderId) {
-        let Some((host, role, mounts)) = self.part_of(holder) else { return };
+        let Some((worker, role, mounts)) = self.part_of(holder) else { return };
         let what = if role == Role::Filesystem { What::FreezeFilesystem } else { What::FreezeApp };
         let Some(budget) = self.current.budget else { return };
-        if let Some(plugin) = self.roster.get(host) {
-            self.steps.froze_in.insert(host, plugin.generation);
+        if let Some(plugin) = self.roster.get(worker) {
+            self.steps.froze_in.insert(worker, plugin.generation);
         }
         let step = Step { cycle: self.current.id.clone(), outcome: Outcome::Ok, deadline: budget.answer.0, mounts };
         let only = self.rehearsal.as_ref().and_then(|wish| wish.only.clone());
-        self.call(holder, host, what, Call::Freeze { step, role, expiry: budget.expiry, only });
+        self.call(holder, worker, what, Call::Freeze { step, role, expiry: budget.expiry, only });
     }
 
     pub(super) fn call_thaw(&mut self, holder: HolderId, outcome: Outcome) {
-        let Some((host, role, mounts)) = self.part_of(holder) else { return };
+        let Some((worker, role, mounts)) = self.part_of(holder) else { return };
         let (what, limit) = match role {
             Role::Filesystem => {
                 (What::ThawFilesystem, self.limits.filesystem_thaw(self.clock.now(), self.thaw_under_way().as_ref()))
             }
             Role::Application => (What::ThawApp, self.limits.thaw_limit),
         };
-        let owed = match self.roster.get(host) {
+        let owed = match self.roster.get(worker) {
             // Another process of this plugin was asked to freeze: this one has to be told what it started.
-            Some(plugin) if self.steps.generation_of_freeze(host) != Some(plugin.generation) => plugin.owed.clone(),
+            Some(plugin) if self.steps.generation_of_freeze(worker) != Some(plugin.generation) => plugin.owed.clone(),
             _ => Vec::new(),
         };
         let deadline = self.clock.now() + limit;
         let step = Step { cycle: self.current.id.clone(), outcome, deadline, mounts };
-        self.call(holder, host, what, Call::Thaw { step, role, owed });
+        self.call(holder, worker, what, Call::Thaw { step, role, owed });
         self.expect_end(holder, limit);
     }
 
@@ -117,20 +117,20 @@ impl Engine {
     /// The holder is asked to give up; from now on its time is that of a thaw.
     pub(super) fn cancel(&mut self, holder: HolderId) {
         let Some(call) = self.steps.current.get(&holder).map(|under_way| under_way.call) else { return };
-        if let Some((host, ..)) = self.part_of(holder)
-            && let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready)
+        if let Some((worker, ..)) = self.part_of(holder)
+            && let Some((handle, _)) = self.roster.get(worker).and_then(super::roster::Plugin::ready)
         {
             handle.cancel(call);
         }
         self.expect_end(holder, self.limits.thaw_answer_after);
     }
 
-    fn call(&mut self, holder: HolderId, host: HostId, what: What, call: Call) {
+    fn call(&mut self, holder: HolderId, worker: WorkerId, what: What, call: Call) {
         let name = self.words().holder(holder);
         let mark = self.current.recorder.as_mut().map(|recorder| recorder.step(what, name, self.clock.now()));
-        let Some((handle, _)) = self.roster.get(host).and_then(super::roster::Plugin::ready) else {
+        let Some((handle, _)) = self.roster.get(worker).and_then(super::roster::Plugin::ready) else {
             // Its end was told before this step was begun, and will not be told again.
-            self.inputs.push_back(Input::HostGone(host));
+            self.inputs.push_back(Input::WorkerGone(worker));
             return;
         };
         let pending = handle.call(call, None);
@@ -209,24 +209,24 @@ impl Engine {
     }
 
     /// Is one of its freezes under way?
-    pub(super) fn is_freezing(&self, host: HostId) -> bool {
+    pub(super) fn is_freezing(&self, worker: WorkerId) -> bool {
         let under_way = |holder: &HolderId| self.cycle.run().and_then(|run| run.hold(*holder)) == Some(Hold::Freezing);
         self.steps
             .current
             .keys()
             .filter(|holder| under_way(holder))
-            .any(|holder| self.part_of(*holder).is_some_and(|(whose, ..)| whose == host))
+            .any(|holder| self.part_of(*holder).is_some_and(|(whose, ..)| whose == worker))
     }
 
     /// Who does a holder's steps, in which role, and for which mounts.
-    fn part_of(&self, holder: HolderId) -> Option<(HostId, Role, Vec<mounts::Mount>)> {
+    fn part_of(&self, holder: HolderId) -> Option<(WorkerId, Role, Vec<mounts::Mount>)> {
         let shape = self.current.plan.shape();
         let which = shape.0.get(holder.0)?;
         let part = match which.kind {
-            Kind::App { .. } => (which.host, Role::Application, self.current.plan.frozen_mounts()),
+            Kind::App { .. } => (which.worker, Role::Application, self.current.plan.frozen_mounts()),
             Kind::Filesystem { .. } => {
                 let at = holder.0.checked_sub(self.current.plan.apps.len())?;
-                (which.host, Role::Filesystem, vec![self.current.plan.filesystems.get(at)?.mount.clone()])
+                (which.worker, Role::Filesystem, vec![self.current.plan.filesystems.get(at)?.mount.clone()])
             }
         };
         Some(part)

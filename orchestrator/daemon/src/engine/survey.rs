@@ -4,7 +4,7 @@ use hv_vss_platform::mounts::{self, Source};
 use hv_vss_wire::{About, Answer, Call, Outcome, Step};
 
 use crate::child::{Handle, Pending};
-use hv_vss_core::cycle::HostId;
+use hv_vss_core::cycle::WorkerId;
 use hv_vss_core::deadline::Deadline;
 use hv_vss_core::plan::{App, Exemption, Judged, Judging, Plan};
 
@@ -38,7 +38,7 @@ pub struct Findings {
 /// A process that answered a survey.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relied {
-    pub(super) host: HostId,
+    pub(super) worker: WorkerId,
     pub(super) pid: i32,
     /// Without it there is no backup.
     pub(super) required: bool,
@@ -46,7 +46,7 @@ pub(super) struct Relied {
 
 /// A plugin that is asked.
 pub(super) struct Asked {
-    pub(super) host: HostId,
+    pub(super) worker: WorkerId,
     pub(super) name: String,
     pub(super) number: u8,
     pub(super) handle: Handle,
@@ -79,14 +79,14 @@ impl Survey {
         for (at, check) in checks {
             let plugin = &self.plugins[at];
             match plugin.verdict(check.answer().await) {
-                Ok(_) if plugin.about.application => apps.push(App { host: plugin.host, number: plugin.number }),
+                Ok(_) if plugin.about.application => apps.push(App { worker: plugin.worker, number: plugin.number }),
                 Ok(_) => {}
                 Err(reason) if plugin.required || plugin.about.filesystem => reasons.push(reason),
                 Err(reason) => tracing::warn!("{reason}; the backup goes on without it, since it is not required"),
             }
         }
         let survives_exit =
-            |host| self.plugins.iter().any(|plugin| plugin.host == host && plugin.about.holds_survive_exit);
+            |worker| self.plugins.iter().any(|plugin| plugin.worker == worker && plugin.about.holds_survive_exit);
         let order = hv_vss_core::plan::freeze_order(&judged);
         let plan = match Plan::make(apps.clone(), judged.clone(), survives_exit) {
             Ok(plan) => Some(plan).filter(|_| reasons.is_empty()),
@@ -96,7 +96,7 @@ impl Survey {
             }
         };
         let relied = |plugin: &Asked| Relied {
-            host: plugin.host,
+            worker: plugin.worker,
             pid: plugin.handle.pid,
             required: plugin.required || plugin.about.filesystem,
         };
@@ -112,7 +112,7 @@ impl Survey {
                 break;
             }
             let answer = self.call(plugin, Call::Claim { step: self.step(), mounts }).answer().await;
-            let said = plugin.verdict(answer).and_then(|claims| judging.said(plugin.host, &plugin.name, claims));
+            let said = plugin.verdict(answer).and_then(|claims| judging.said(plugin.worker, &plugin.name, claims));
             reasons.extend(said.err());
         }
         judging.end()

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_platform::mounts::{self, Mount, Source};
-use hv_vss_plugin_host::conformance::hosted::{Ended, Hosted};
 use hv_vss_wire::{About, Answer, Call, Claim, Event, Outcome, Step};
+use hv_vss_worker::conformance::subject::{Ended, Subject};
 
 use super::findings::{Asked, Findings};
 use crate::hooks;
 use crate::settings::{self, Settings};
 use hv_vss_core::config::{Config, PluginConfig, same_name};
 use hv_vss_core::control::{MountOutlook, Outlook, PluginStatus};
-use hv_vss_core::cycle::HostId;
+use hv_vss_core::cycle::WorkerId;
 use hv_vss_core::plan::{App, Judged, Judging, Plan, Verdict};
 use hv_vss_daemon::absent;
 use hv_vss_daemon::plugin_files;
@@ -30,7 +30,7 @@ struct Tried {
     name: String,
     config: PluginConfig,
     /// Ready for calls, or why not.
-    host: Result<(Hosted, About), String>,
+    worker: Result<(Subject, About), String>,
     /// No backup waits for it.
     observes: bool,
 }
@@ -54,7 +54,7 @@ pub(super) fn findings(settings: &Settings, asked: Asked) -> Findings {
     let took_ms = u64::try_from(began.until(clock::now()).as_millis()).unwrap_or(u64::MAX);
 
     let mounts = judged.iter().map(|judged| shown(judged, &plugins)).collect();
-    let applications = apps.iter().map(|app| (app.number, plugins[app.host.0].name.clone())).collect();
+    let applications = apps.iter().map(|app| (app.number, plugins[app.worker.0].name.clone())).collect();
     let freeze_order = match Plan::make(apps, judged, |_| false) {
         Ok(plan) => plan.filesystems.into_iter().map(|step| step.mount.on).collect(),
         Err(vetoes) => {
@@ -105,8 +105,8 @@ fn start_all(config: &Config, reasons: &mut Vec<String>) -> Vec<Tried> {
             continue;
         }
         let mut observes = false;
-        let host = start(&config.paths.plugin_host, &file.path, &own, &mut observes);
-        if let Err(why) = &host
+        let worker = start(&config.paths.worker, &file.path, &own, &mut observes);
+        if let Err(why) = &worker
             && !observes
             && own.required != Some(false)
         {
@@ -114,20 +114,20 @@ fn start_all(config: &Config, reasons: &mut Vec<String>) -> Vec<Tried> {
                 "plugin {name} {why}; repair it, or set required = false or enabled = false in [plugin.{name}]"
             ));
         }
-        plugins.push(Tried { name, config: own, host, observes });
+        plugins.push(Tried { name, config: own, worker, observes });
     }
     plugins
 }
 
-fn start(program: &Path, file: &Path, config: &PluginConfig, observes: &mut bool) -> Result<(Hosted, About), String> {
+fn start(program: &Path, file: &Path, config: &PluginConfig, observes: &mut bool) -> Result<(Subject, About), String> {
     // As the daemon starts it, so that a limit that is too low shows here.
     let options: Vec<String> =
         config.process_limits.iter().flat_map(|(key, value)| [format!("--{key}"), value.clone()]).collect();
     let trusted = settings::program(program).map_err(|why| format!("can't be started: {why}"))?;
-    let mut host = Hosted::start(&trusted, file, &options)
+    let mut worker = Subject::start(&trusted, file, &options)
         .map_err(|error| format!("can't be started by {}: {error}", program.display()))?;
     let about = loop {
-        match host.event(clock::now() + STARTING) {
+        match worker.event(clock::now() + STARTING) {
             Ok(Some(Event::Loaded { about, .. })) => break about,
             Ok(Some(Event::Unfit { reason })) => return Err(format!("can't be used: {reason}")),
             Ok(Some(_)) => {}
@@ -136,8 +136,8 @@ fn start(program: &Path, file: &Path, config: &PluginConfig, observes: &mut bool
         }
     };
     *observes = about.observer;
-    match host.call(Call::Open { config: config.settings.clone() }, STARTING) {
-        Ended::Answered(Answer::Done { .. }) => Ok((host, about)),
+    match worker.call(Call::Open { config: config.settings.clone() }, STARTING) {
+        Ended::Answered(Answer::Done { .. }) => Ok((worker, about)),
         Ended::Answered(Answer::Refused { reason } | Answer::Broken { reason }) => {
             Err(format!("can't be used: {reason}"))
         }
@@ -154,9 +154,9 @@ fn claims(config: &Config, plugins: &mut [Tried], deadline: Monotonic, reasons: 
     });
     let mut judging = Judging::begin(mounts, &config.exemptions);
     for (at, plugin) in plugins.iter_mut().enumerate() {
-        let Ok((_, About { filesystem: true, .. })) = &plugin.host else { continue };
+        let Ok((_, About { filesystem: true, .. })) = &plugin.worker else { continue };
         let call = Call::Claim { step: step(deadline), mounts: judging.undecided() };
-        let said = plugin.answer(call, deadline).and_then(|claims| judging.said(HostId(at), &plugin.name, claims));
+        let said = plugin.answer(call, deadline).and_then(|claims| judging.said(WorkerId(at), &plugin.name, claims));
         reasons.extend(said.err());
     }
     judging.end()
@@ -165,13 +165,13 @@ fn claims(config: &Config, plugins: &mut [Tried], deadline: Monotonic, reasons: 
 fn checks(plugins: &mut [Tried], deadline: Monotonic, reasons: &mut Vec<String>) -> Vec<App> {
     let mut apps = Vec::new();
     for (at, plugin) in plugins.iter_mut().enumerate() {
-        let Ok((_, about)) = &plugin.host else { continue };
+        let Ok((_, about)) = &plugin.worker else { continue };
         if about.observer {
             continue;
         }
         let (application, filesystem) = (about.application, about.filesystem);
         match plugin.answer(Call::Check(step(deadline)), deadline) {
-            Ok(_) if application => apps.push(App { host: HostId(at), number: plugin.number() }),
+            Ok(_) if application => apps.push(App { worker: WorkerId(at), number: plugin.number() }),
             Ok(_) => {}
             Err(reason) if filesystem || plugin.config.required != Some(false) => reasons.push(reason),
             Err(_) => {}
@@ -185,9 +185,9 @@ fn step(deadline: Monotonic) -> Step {
 }
 
 fn shown(judged: &Judged, plugins: &[Tried]) -> MountOutlook {
-    let name = |host: HostId| plugins.get(host.0).map_or("?", |plugin| &plugin.name).to_owned();
+    let name = |worker: WorkerId| plugins.get(worker.0).map_or("?", |plugin| &plugin.name).to_owned();
     let (verdict, by, reason) = match &judged.verdict {
-        Verdict::Freeze(host) => ("freeze", name(*host), String::new()),
+        Verdict::Freeze(worker) => ("freeze", name(*worker), String::new()),
         Verdict::Ignore { by, reason } => ("ignore", by.clone(), reason.clone()),
         Verdict::Veto { by, reason } => ("veto", by.clone(), reason.clone()),
     };
@@ -196,14 +196,14 @@ fn shown(judged: &Judged, plugins: &[Tried]) -> MountOutlook {
 
 impl Tried {
     fn number(&self) -> u8 {
-        let own = self.host.as_ref().ok().and_then(|(_, about)| about.number);
+        let own = self.worker.as_ref().ok().and_then(|(_, about)| about.number);
         self.config.number.or(own).unwrap_or(DEFAULT_NUMBER)
     }
 
     fn answer(&mut self, call: Call, deadline: Monotonic) -> Result<Vec<Claim>, String> {
         let name = &self.name;
-        let Ok((host, _)) = &mut self.host else { return Err(format!("plugin {name} does not run")) };
-        match host.call(call, clock::now().until(deadline)) {
+        let Ok((worker, _)) = &mut self.worker else { return Err(format!("plugin {name} does not run")) };
+        match worker.call(call, clock::now().until(deadline)) {
             Ended::Answered(Answer::Done { claims, .. }) => Ok(claims),
             Ended::Answered(Answer::Refused { reason }) => Err(format!("{name}: {reason}")),
             Ended::Answered(Answer::Broken { reason }) => Err(format!("plugin {name} is broken: {reason}")),
@@ -213,7 +213,7 @@ impl Tried {
     }
 
     fn status(&self) -> PluginStatus {
-        let about = self.host.as_ref().ok();
+        let about = self.worker.as_ref().ok();
         PluginStatus {
             name: self.name.clone(),
             version: about.map(|(_, about)| about.version.clone()),
@@ -224,7 +224,7 @@ impl Tried {
             filesystem: about.is_some_and(|(_, about)| about.filesystem),
             application: about.is_some_and(|(_, about)| about.application),
             observer: self.observes,
-            trouble: self.host.as_ref().err().cloned(),
+            trouble: self.worker.as_ref().err().cloned(),
             restarts: 0,
         }
     }

@@ -72,7 +72,7 @@ fn defaults(config: &Config) -> Vec<(&'static str, &'static str, Result<Value, &
         ("time", "thaw_limit", Ok(span(limits.thaw_limit))),
         ("time", "observer_limit", Ok(span(limits.observer_limit))),
         ("paths", "plugins", path(&paths.plugins)),
-        ("paths", "plugin_host", path(&paths.plugin_host)),
+        ("paths", "worker", path(&paths.worker)),
         ("paths", "flush", path(&paths.flush)),
         ("paths", "state", path(&paths.state)),
         ("paths", "pid_file", path(&paths.pid_file)),

@@ -1,4 +1,4 @@
-//! What these tests share: a hook directory with real scripts, and the real plugin in a real plugin host, called as the orchestrator calls it.
+//! What these tests share: a hook directory with real scripts, and the real plugin in a real worker, called as the orchestrator calls it.
 //! What is claimed is read off the scripts' own log and off the system, not off the plugin's word.
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(unreachable_pub, reason = "this is a module of each of them")]
@@ -14,24 +14,24 @@ use std::time::Duration;
 
 use hv_vss_platform::clock;
 use hv_vss_platform::mounts::{FsId, Mount};
-pub use hv_vss_plugin_host::conformance::hosted::Ended;
-use hv_vss_plugin_host::conformance::hosted::Hosted;
 use hv_vss_testbed::needs;
 use hv_vss_wire::{Answer, Call, Event, Level, Outcome, Phase, Progress, Role, Step};
+pub use hv_vss_worker::conformance::subject::Ended;
+use hv_vss_worker::conformance::subject::Subject;
 
 /// Long enough for a busy machine; nothing waits this long unless something is wrong.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// The programs under test, built once.
 struct Built {
-    host: PathBuf,
+    worker: PathBuf,
     plugin: PathBuf,
 }
 
 fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| Built {
-        host: hv_vss_testbed::built("hv_vss_plugin"),
+        worker: hv_vss_testbed::built("hv_vss_worker"),
         plugin: hv_vss_testbed::built("libexec_hook.so"),
     })
 }
@@ -39,7 +39,7 @@ fn built() -> &'static Built {
 /// A hook directory of root's, the scripts' log beside it, and the plugin.
 pub struct Stage {
     pub ground: PathBuf,
-    pub host: Hosted,
+    pub worker: Subject,
     outcome: Outcome,
     mounts: Vec<Mount>,
 }
@@ -58,7 +58,7 @@ impl Stage {
         mode(&ground, 0o755);
         fs::create_dir(ground.join("hooks.d")).unwrap();
         mode(&ground.join("hooks.d"), 0o755);
-        Some(Self { host: start(), ground, outcome: Outcome::Ok, mounts: Vec::new() })
+        Some(Self { worker: start(), ground, outcome: Outcome::Ok, mounts: Vec::new() })
     }
 
     pub fn hooks(&self) -> PathBuf {
@@ -101,7 +101,7 @@ note "$NAME $1"
         let mut config = serde_json::Map::new();
         config.insert("directory".into(), self.hooks().display().to_string().into());
         config.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        self.host.call(Call::Open { config }, SOON)
+        self.worker.call(Call::Open { config }, SOON)
     }
 
     #[track_caller]
@@ -112,8 +112,8 @@ note "$NAME $1"
     /// Another process of the plugin, as after the death of the first.
     #[track_caller]
     pub fn restart(&mut self) {
-        self.host.kill();
-        self.host = start();
+        self.worker.kill();
+        self.worker = start();
         self.open();
     }
 
@@ -132,7 +132,7 @@ note "$NAME $1"
 
     pub fn check(&mut self) -> Ended {
         let step = self.step(SOON);
-        self.host.call(Call::Check(step), SOON)
+        self.worker.call(Call::Check(step), SOON)
     }
 
     pub fn freeze(&mut self) -> Ended {
@@ -141,7 +141,7 @@ note "$NAME $1"
 
     pub fn freeze_within(&mut self, within: Duration) -> Ended {
         let call = self.freeze_call(within);
-        self.host.call(call, SOON)
+        self.worker.call(call, SOON)
     }
 
     pub fn freeze_call(&self, within: Duration) -> Call {
@@ -160,7 +160,7 @@ note "$NAME $1"
     pub fn thaw_within(&mut self, within: Duration, owed: &[&str]) -> Ended {
         let owed = owed.iter().map(|name| (*name).to_owned()).collect();
         let call = Call::Thaw { step: self.step(within), role: Role::Application, owed };
-        self.host.call(call, SOON)
+        self.worker.call(call, SOON)
     }
 
     /// The lines of the scripts' log since the last time.
@@ -180,7 +180,7 @@ note "$NAME $1"
 
     /// What the plugin reported of its scripts, as `NAME PHASE PROGRESS`, without what was only planned.
     pub fn reported(&self) -> Vec<String> {
-        let substeps = self.host.said.iter().filter_map(|event| match event {
+        let substeps = self.worker.said.iter().filter_map(|event| match event {
             Event::Substep { progress: Progress::Planned, .. } => None,
             Event::Substep { name, phase, progress } => {
                 let phase = if *phase == Phase::Freeze { "freeze" } else { "thaw" };
@@ -199,7 +199,7 @@ note "$NAME $1"
 
     /// What it logged at this level or a graver one.
     pub fn logged(&self, at_least: Level) -> Vec<String> {
-        let lines = self.host.said.iter().filter_map(|event| match event {
+        let lines = self.worker.said.iter().filter_map(|event| match event {
             Event::Log { level, text } if gravity(*level) >= gravity(at_least) => Some(text.clone()),
             _ => None,
         });
@@ -215,17 +215,17 @@ note "$NAME $1"
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.host.kill();
+        self.worker.kill();
         let _ = fs::remove_dir_all(&self.ground);
     }
 }
 
 #[track_caller]
-fn start() -> Hosted {
+fn start() -> Subject {
     let built = built();
-    let mut host = Hosted::start::<&str>(&built.host, &built.plugin, &[]).unwrap();
-    match host.event(clock::now() + SOON) {
-        Ok(Some(Event::Loaded { .. })) => host,
+    let mut worker = Subject::start::<&str>(&built.worker, &built.plugin, &[]).unwrap();
+    match worker.event(clock::now() + SOON) {
+        Ok(Some(Event::Loaded { .. })) => worker,
         other => panic!("the plugin was not loaded: {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What these tests share: the real plugin in a real plugin host, told of cycles as the daemon tells it; and a program in C that reads and writes the pool
+//! What these tests share: the real plugin in a real worker, told of cycles as the daemon tells it; and a program in C that reads and writes the pool
 //! knowing nothing but the format and hv_kvp_daemon's locking. What the plugin wrote is read by that program only.
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(unreachable_pub, reason = "this is a module of each of them")]
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hv_vss_platform::clock;
-pub use hv_vss_plugin_host::conformance::hosted::Ended;
-use hv_vss_plugin_host::conformance::hosted::Hosted;
 use hv_vss_wire::{Answer, Call, Event, Outcome, Step};
+pub use hv_vss_worker::conformance::subject::Ended;
+use hv_vss_worker::conformance::subject::Subject;
 
 /// Long enough for a busy machine; nothing waits this long unless something is wrong.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ pub const KEYS: [&str; 8] = [
 
 /// The programs under test, and the other program, compiled once.
 pub struct Built {
-    pub host: PathBuf,
+    pub worker: PathBuf,
     pub plugin: PathBuf,
     pub hammer: PathBuf,
 }
@@ -42,7 +42,7 @@ pub fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
         let built = hv_vss_testbed::built;
-        Built { host: built("hv_vss_plugin"), plugin: built("libkvp_report.so"), hammer: hammer() }
+        Built { worker: built("hv_vss_worker"), plugin: built("libkvp_report.so"), hammer: hammer() }
     })
 }
 
@@ -60,7 +60,7 @@ fn hammer() -> PathBuf {
 /// The plugin, opened for a pool in a directory of its own.
 pub struct Stage {
     pub ground: PathBuf,
-    pub host: Hosted,
+    pub worker: Subject,
 }
 
 impl Stage {
@@ -78,8 +78,8 @@ impl Stage {
     /// The same on a ground that is there.
     #[track_caller]
     pub fn on(ground: PathBuf) -> Self {
-        let host = start(&ground.join("hyperv/pool"));
-        Self { ground, host }
+        let worker = start(&ground.join("hyperv/pool"));
+        Self { ground, worker }
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -102,7 +102,7 @@ impl Stage {
     }
 
     pub fn told(&mut self, record: &str) -> Ended {
-        self.host.call(ended(record, SOON), SOON)
+        self.worker.call(ended(record, SOON), SOON)
     }
 
     /// Claims that the plugin took the record.
@@ -133,7 +133,7 @@ impl Stage {
     }
 
     pub fn log(&self) -> Vec<&str> {
-        let lines = self.host.said.iter().filter_map(|event| match event {
+        let lines = self.worker.said.iter().filter_map(|event| match event {
             Event::Log { text, .. } => Some(text.as_str()),
             _ => None,
         });
@@ -143,7 +143,7 @@ impl Stage {
     /// As the daemon ends it.
     #[track_caller]
     pub fn closes(&mut self) {
-        assert_eq!(self.host.call(Call::Close, SOON), Ended::Answered(Answer::done()));
+        assert_eq!(self.worker.call(Call::Close, SOON), Ended::Answered(Answer::done()));
     }
 }
 
@@ -157,11 +157,11 @@ impl Drop for Stage {
 }
 
 #[track_caller]
-pub fn start(directory: &Path) -> Hosted {
-    let mut host = Hosted::start::<&str>(&built().host, &built().plugin, &[]).unwrap();
+pub fn start(directory: &Path) -> Subject {
+    let mut worker = Subject::start::<&str>(&built().worker, &built().plugin, &[]).unwrap();
     let config = [("directory".to_owned(), directory.display().to_string().into())].into_iter().collect();
-    assert_eq!(host.call(Call::Open { config }, SOON), Ended::Answered(Answer::done()));
-    host
+    assert_eq!(worker.call(Call::Open { config }, SOON), Ended::Answered(Answer::done()));
+    worker
 }
 
 pub fn ended(record: &str, within: Duration) -> Call {

@@ -1,4 +1,4 @@
-//! Ours: the whole of it, daemon, plugin hosts and plugins, behind the simulated driver and a scripted Hyper-V host.
+//! Ours: the whole of it, daemon, workers and plugins, behind the simulated driver and a scripted Hyper-V host.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What all of it weighs: the proportional set size of the daemon and its plugin hosts, what is locked into memory included, idle and while everything
+//! What all of it weighs: the proportional set size of the daemon and its workers, what is locked into memory included, idle and while everything
 //! is held. And how soon it is ready: from exec until the node is open and every plugin's host has its plugin loaded and opened.
 
 use std::fs;
@@ -60,10 +60,10 @@ pub(crate) fn measure(peers: &Peers, rounds: usize) -> Vec<Figure> {
     figures
 }
 
-/// The daemon and its plugin hosts.
+/// The daemon and its workers.
 fn processes(arena: &Arena) -> Vec<i32> {
     let hosts =
-        arena.guest.children_of_the_daemon().into_iter().filter(|(_, command)| command.contains("hv_vss_plugin"));
+        arena.guest.children_of_the_daemon().into_iter().filter(|(_, command)| command.contains("hv_vss_worker"));
     std::iter::once(arena.guest.daemon().pid()).chain(hosts.map(|(pid, _)| pid)).collect()
 }
 

@@ -335,7 +335,7 @@ impl Play<'_> {
     fn worker(&self, step: Step) -> Option<i32> {
         match who(step) {
             Some((who, call)) => self.bench.record.who_began(&who, call),
-            None => self.bench.guest.find_plugin_host("ufs.so"),
+            None => self.bench.guest.find_worker("ufs.so"),
         }
     }
 
@@ -369,6 +369,6 @@ impl Play<'_> {
     }
 
     fn host(&self, plugin: &str) -> Result<i32, String> {
-        self.bench.guest.find_plugin_host(plugin).ok_or_else(|| format!("no host serves {plugin}"))
+        self.bench.guest.find_worker(plugin).ok_or_else(|| format!("no host serves {plugin}"))
     }
 }

@@ -102,7 +102,7 @@ impl Play<'_> {
                 .iter()
                 .try_for_each(|(_, host)| sockets::daemon_says_garbage(pid, *host))
                 .map_err(failed),
-            _ => sockets::host_says_garbage(pid).map_err(failed),
+            _ => sockets::worker_says_garbage(pid).map_err(failed),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The socket between the daemon and a plugin host, reached from outside: a copy of the descriptor is taken from the process itself
+//! The socket between the daemon and a worker, reached from outside: a copy of the descriptor is taken from the process itself
 //! (pidfd_getfd), and which of the daemon's descriptors is the other end of a host's the kernel tells (sock_diag).
 #![allow(unsafe_code)] // Two system calls that nix has no wrapper for.
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use hv_vss_wire::HOST_SOCKET_FD;
+use hv_vss_wire::WORKER_SOCKET_FD;
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockProtocol, SockType, recv, send, shutdown, socket,
@@ -75,7 +75,7 @@ fn peer_of(inode: u32) -> io::Result<u32> {
 /// The daemon's end of the socket to this host.
 fn daemons_end(daemon: i32, host: i32) -> io::Result<OwnedFd> {
     let theirs =
-        inode_of(host, &HOST_SOCKET_FD.to_string()).ok_or_else(|| io::Error::other("the host has no socket"))?;
+        inode_of(host, &WORKER_SOCKET_FD.to_string()).ok_or_else(|| io::Error::other("the host has no socket"))?;
     let ours = peer_of(theirs)?;
     for entry in fs::read_dir(format!("/proc/{daemon}/fd"))?.flatten() {
         let name = entry.file_name();
@@ -91,8 +91,8 @@ fn daemons_end(daemon: i32, host: i32) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// When the socket can't be reached.
-pub fn host_says_garbage(host: i32) -> io::Result<()> {
-    says_garbage(&taken_from(host, HOST_SOCKET_FD)?)
+pub fn worker_says_garbage(host: i32) -> io::Result<()> {
+    says_garbage(&taken_from(host, WORKER_SOCKET_FD)?)
 }
 
 /// In the daemon's name, garbage to this host.
@@ -113,7 +113,7 @@ fn says_garbage(socket: &OwnedFd) -> io::Result<()> {
 /// # Errors
 /// When the socket can't be reached.
 pub fn is_shut(host: i32) -> io::Result<()> {
-    shutdown(taken_from(host, HOST_SOCKET_FD)?.as_raw_fd(), Shutdown::Both)?;
+    shutdown(taken_from(host, WORKER_SOCKET_FD)?.as_raw_fd(), Shutdown::Both)?;
     Ok(())
 }
 

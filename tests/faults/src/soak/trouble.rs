@@ -122,7 +122,7 @@ fn refusal(bench: &Bench, hook: &str) -> Result<(), String> {
 }
 
 fn kill(bench: &Bench, plugin: &str) {
-    if let Some(pid) = bench.guest.find_plugin_host(plugin) {
+    if let Some(pid) = bench.guest.find_worker(plugin) {
         signal(pid, Signal::SIGKILL);
         comes_true(SOON, || !crate::inject::processes::is_alive(pid));
     }

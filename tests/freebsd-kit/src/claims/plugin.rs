@@ -91,7 +91,7 @@ pub(crate) fn plugin(ground: &Ground, under_test: &Plugin, report: &mut Report) 
     );
 }
 
-/// A plugin host, asked through its socket as the orchestrator does.
+/// A worker, asked through its socket as the orchestrator does.
 struct Host {
     process: Actor,
     socket: UnixStream,

@@ -1,4 +1,4 @@
-//! The conversation with plugin hosts and vssctl: whatever is said arrives, however the stream is cut.
+//! The conversation with workers and vssctl: whatever is said arrives, however the stream is cut.
 
 use hv_vss_wire::{Answer, Claim, Event, FrameError, Frames, Level, MAX_FRAME, Phase, Progress, encode};
 use proptest::collection::vec;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hv_vss_core::cycle::HostId;
+use hv_vss_core::cycle::WorkerId;
 use hv_vss_core::plan::{Judging, Plan};
 use hv_vss_platform::mounts::{FsId, Mount, Table};
 use hv_vss_wire::Claim;
@@ -42,7 +42,7 @@ fn tree() -> impl Strategy<Value = Vec<Mount>> {
 
 fn plan(mounts: &[Mount], claims: Vec<Claim>) -> Result<Plan, Vec<String>> {
     let mut judging = Judging::begin(mounts.to_vec(), &[]);
-    judging.said(HostId(0), "ufs", claims).expect("as many claims as mounts");
+    judging.said(WorkerId(0), "ufs", claims).expect("as many claims as mounts");
     Plan::make(Vec::new(), judging.end(), |_| false)
 }
 

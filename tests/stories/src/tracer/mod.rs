@@ -1,4 +1,4 @@
-//! A tracer that lists every system call of the daemon, its plugin hosts and whatever they start, for as long as it is attached: strace(1), whose
+//! A tracer that lists every system call of the daemon, its workers and whatever they start, for as long as it is attached: strace(1), whose
 //! lines are read here and judged by [`judge()`].
 //!
 //! Linux would not block what FreeBSD blocks (facts of the platform: the close of a file that was only read, the exit of a program whose text lies

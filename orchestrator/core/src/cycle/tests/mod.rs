@@ -17,7 +17,7 @@ fn shape(line: &str) -> Shape {
                     "survivor" => Kind::Filesystem { survives_exit: true },
                     other => panic!("{other}?"),
                 };
-                Holder { host: HostId(words[words.len() - 1].parse().unwrap()), kind }
+                Holder { worker: WorkerId(words[words.len() - 1].parse().unwrap()), kind }
             })
             .collect(),
     )

@@ -14,14 +14,14 @@ struct Guest {
 }
 
 impl Guest {
-    /// Applications are named with their number (`10 postgres`), filesystems without; each has a host of its own.
+    /// Applications are named with their number (`10 postgres`), filesystems without; each has a worker of its own.
     fn with_steps<const N: usize>(steps: [&'static str; N]) -> Self {
         let holders = steps.iter().enumerate().map(|(at, step)| {
             let kind = match step.split_once(' ') {
                 Some((number, _)) => Kind::App { number: number.parse().unwrap() },
                 None => Kind::Filesystem { survives_exit: *step == "survivor" },
             };
-            Holder { host: HostId(at), kind }
+            Holder { worker: WorkerId(at), kind }
         });
         let names = steps.iter().map(|step| step.rsplit(' ').next().unwrap()).collect();
         Self { cycle: Cycle::default(), plan: Shape(holders.collect()), names, done: Vec::new(), requests: 0 }
@@ -58,7 +58,7 @@ impl Guest {
     /// The action in the story's words; bookkeeping is not told.
     fn tell(&self, action: &Action) -> Option<String> {
         let name = |id: &HolderId| self.names[id.0];
-        let host = |id: &HostId| self.names[id.0];
+        let worker = |id: &WorkerId| self.names[id.0];
         Some(match action {
             Action::Answer(request, Verdict::Success, _) => format!("tell host success for {}", request.0),
             Action::Answer(request, Verdict::Fail, _) => format!("tell host fail for {}", request.0),
@@ -66,8 +66,8 @@ impl Guest {
             Action::Thaw(id, Outcome::Ok) => format!("thaw {}", name(id)),
             Action::Thaw(id, outcome) => format!("thaw {} ({outcome:?})", name(id)),
             Action::Cancel(id) => format!("cancel {}", name(id)),
-            Action::Kill(id) => format!("kill {}", host(id)),
-            Action::Revive(id) => format!("revive {}", host(id)),
+            Action::Kill(id) => format!("kill {}", worker(id)),
+            Action::Revive(id) => format!("revive {}", worker(id)),
             Action::Compare => "compare mounts".to_owned(),
             Action::Rehearsed(verdict, _) => format!("rehearsed {verdict:?}"),
             Action::Ended(outcome, _) => format!("ended {outcome:?}"),
@@ -98,12 +98,12 @@ impl Guest {
         self.gets(if freezing { Input::Froze(holder, end) } else { Input::Thawed(holder, end) });
     }
 
-    fn host_dies(&mut self, who: &str) {
-        self.gets(Input::HostGone(HostId(self.holder(who).0)));
+    fn worker_dies(&mut self, who: &str) {
+        self.gets(Input::WorkerGone(WorkerId(self.holder(who).0)));
     }
 
-    fn host_is_back(&mut self, who: &str) {
-        self.gets(Input::HostReady(HostId(self.holder(who).0)));
+    fn worker_is_back(&mut self, who: &str) {
+        self.gets(Input::WorkerReady(WorkerId(self.holder(who).0)));
     }
 
     fn time_is_up(&mut self, timer: Timer) {
@@ -203,9 +203,9 @@ fn a_freeze_that_runs_out_of_time_is_answered_before_the_hanging_step_is_killed(
     guest.time_is_up(Timer::Answer);
     guest.did(["tell host fail for 0", "kill postgres"]);
     // It never heard a thaw, so its next process does.
-    guest.host_dies("postgres");
+    guest.worker_dies("postgres");
     guest.did(["revive postgres"]);
-    guest.host_is_back("postgres");
+    guest.worker_is_back("postgres");
     guest.did(["thaw postgres (Aborted)"]);
     guest.says_done("postgres");
     guest.did(["ended Aborted"]);
@@ -250,12 +250,12 @@ fn a_process_that_died_in_the_hold_unnoticed_until_the_thaw_makes_the_backup_a_f
     for who in ["root", "postgres"] {
         let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
         guest.host_asks(Operation::Thaw);
-        guest.host_dies(who);
+        guest.worker_dies(who);
         while !guest.cycle.is_idle() {
             guest.settles_down();
             guest.done.retain(|did| did.starts_with("tell") || did.starts_with("revive"));
             if guest.done.last().is_some_and(|did| did.starts_with("revive")) {
-                guest.host_is_back(who);
+                guest.worker_is_back(who);
             }
         }
         assert!(guest.done.contains(&"tell host fail for 1".to_owned()), "{who}: {:?}", guest.done);
@@ -265,13 +265,13 @@ fn a_process_that_died_in_the_hold_unnoticed_until_the_thaw_makes_the_backup_a_f
 #[test]
 fn a_process_that_dies_again_while_it_is_started_is_not_started_once_more_by_the_machine() {
     let mut guest = Guest::with_steps(["10 postgres", "root"]).once_frozen();
-    guest.host_dies("postgres");
+    guest.worker_dies("postgres");
     guest.says_done("root");
     guest.did(["thaw root (Aborted)", "revive postgres"]);
     // The engine knows whether there is to be another try.
-    guest.host_dies("postgres");
+    guest.worker_dies("postgres");
     guest.did([]);
-    guest.gets(Input::HostLost(HostId(0)));
+    guest.gets(Input::WorkerLost(WorkerId(0)));
     guest.did(["ended Aborted"]);
 }
 
@@ -283,15 +283,15 @@ fn a_thaw_that_this_process_has_no_freeze_for_is_answered_fail() {
 }
 
 #[test]
-fn the_death_of_any_host_while_frozen_releases_everything_and_the_thaw_hears_of_it() {
+fn the_death_of_any_worker_while_frozen_releases_everything_and_the_thaw_hears_of_it() {
     let mut guest = Guest::with_steps(["10 postgres", "usr", "root"]).once_frozen();
-    guest.host_dies("postgres");
+    guest.worker_dies("postgres");
     // No program is started while a filesystem is suspended.
     guest.did(["thaw usr (Aborted)"]);
     guest.says_done("usr");
     guest.says_done("root");
     guest.did(["thaw root (Aborted)", "revive postgres"]);
-    guest.host_is_back("postgres");
+    guest.worker_is_back("postgres");
     guest.says_done("postgres");
     guest.did(["thaw postgres (Aborted)", "ended Aborted"]);
     guest.host_asks(Operation::Thaw);
@@ -301,10 +301,10 @@ fn the_death_of_any_host_while_frozen_releases_everything_and_the_thaw_hears_of_
 #[test]
 fn a_suspension_that_outlives_its_process_is_released_by_the_next_one() {
     let mut guest = Guest::with_steps(["10 postgres", "survivor", "root"]).once_frozen();
-    guest.host_dies("survivor");
+    guest.worker_dies("survivor");
     guest.did(["thaw root (Aborted)", "revive survivor"]);
     guest.says_done("root");
-    guest.host_is_back("survivor");
+    guest.worker_is_back("survivor");
     guest.did(["thaw survivor (Aborted)"]);
     guest.says_done("survivor");
     guest.did(["thaw postgres (Aborted)"]);
@@ -315,10 +315,10 @@ fn a_filesystem_whose_process_had_to_be_started_anew_goes_before_those_it_lies_o
     let mut guest = Guest::with_steps(["survivor", "home", "root"]).once_frozen();
     guest.host_asks(Operation::Thaw);
     guest.did(["thaw survivor"]);
-    guest.host_dies("survivor");
+    guest.worker_dies("survivor");
     guest.did(["thaw home", "revive survivor"]);
     // A umount of it may wait, and home is not done before that has ended.
-    guest.host_is_back("survivor");
+    guest.worker_is_back("survivor");
     guest.did(["thaw survivor"]);
     guest.says_done("survivor");
     guest.did([]);
@@ -364,12 +364,12 @@ fn a_thaw_is_answered_fail_if_a_filesystem_is_not_released_in_time() {
     guest.did(["thaw root"]);
     guest.time_is_up(Timer::ThawAnswer);
     guest.did(["tell host fail for 1"]);
-    // A script may block in exec until the release: the applications are let go regardless, and the hanging host is killed.
+    // A script may block in exec until the release: the applications are let go regardless, and the hanging worker is killed.
     guest.time_is_up(Timer::AppsAnyway);
     guest.did(["thaw postgres"]);
     guest.gets(Input::Overdue(HolderId(1)));
     guest.did(["kill root"]);
-    guest.host_dies("root");
+    guest.worker_dies("root");
     guest.says_done("postgres");
     guest.did(["ended Ok"]);
 }

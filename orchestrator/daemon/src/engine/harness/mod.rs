@@ -1,4 +1,4 @@
-//! A harness for the engine: the real [`Engine`](super::Engine) with its real event loop and its real conversation with plugin hosts, while
+//! A harness for the engine: the real [`Engine`](super::Engine) with its real event loop and its real conversation with workers, while
 //! the rest of the world is played. No process is started, no disk written, no clock read; an hour passes when the test says so.
 //!
 //! ```ignore
@@ -12,7 +12,7 @@
 //! assert_eq!(harness.heard(), [Heard::Success, Heard::Fail]);
 //! ```
 //!
-//! What is real: the engine, the cycle, the roster, the survey, the attending to each host over a socketpair in the frames of `hv_vss_wire`.
+//! What is real: the engine, the cycle, the roster, the survey, the attending to each worker over a socketpair in the frames of `hv_vss_wire`.
 //! What is played ([`Outside`](super::Outside)): both clocks (set by hand), the driver (it answers a request itself once its limit is over, and
 //! then takes no other answer), every child process, the disk. A few small files lie in a directory of its own: the mount table, and one file for
 //! each plugin, since the engine looks at those.
@@ -370,7 +370,7 @@ fn configuration(directory: &Path, cast: &Cast) -> Config {
 }
 
 fn outside(stage: &Rc<RefCell<Stage>>, driver: Driver, hand: &HandSet, state: PathBuf) -> Outside {
-    let [answers, hosts, flushes, jobs] = [(); 4].map(|()| Rc::clone(stage));
+    let [answers, workers, flushes, jobs] = [(); 4].map(|()| Rc::clone(stage));
     Outside {
         clock: hand.clock(),
         port: Port::Played(Rc::new(PlayedDriver {
@@ -378,7 +378,7 @@ fn outside(stage: &Rc<RefCell<Stage>>, driver: Driver, hand: &HandSet, state: Pa
             answer: Box::new(move |request, verdict| answers.borrow_mut().engine_answers(request, verdict)),
         })),
         programs: Programs::Played(Rc::new(Played {
-            host: Box::new(move |launch| hosts.borrow_mut().host_is_started(launch)),
+            worker: Box::new(move |launch| workers.borrow_mut().worker_is_started(launch)),
             flush: Box::new(move || flushes.borrow_mut().flush_is_started()),
         })),
         scribe: Scribe::played(Box::new(move |job| jobs.borrow_mut().is_to_be_written(job))),

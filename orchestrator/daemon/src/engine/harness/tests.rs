@@ -63,7 +63,7 @@ fn nothing_happens_until_time_passes_and_then_all_that_is_due_on_the_way() {
 }
 
 #[test]
-fn a_host_that_dies_while_frozen_releases_all_and_one_that_hangs_is_killed() {
+fn a_worker_that_dies_while_frozen_releases_all_and_one_that_hangs_is_killed() {
     let mut harness = Harness::new(Cast::default());
     harness.happens(Asks(Freeze));
     harness.all_answer();

@@ -14,14 +14,14 @@ use crate::engine::{Engine, Event};
 use crate::plugin_files;
 use crate::sleep::Later;
 use hv_vss_core::config::{Config, same_name};
-use hv_vss_core::cycle::HostId;
+use hv_vss_core::cycle::WorkerId;
 use plugin::FileId;
 pub(super) use plugin::{Plugin, State};
 
 /// All plugins.
 pub(super) struct Roster {
     plugins: Vec<Plugin>,
-    host_program: PathBuf,
+    worker_program: PathBuf,
     directory: PathBuf,
     state: Option<PathBuf>,
     programs: Programs,
@@ -57,7 +57,7 @@ impl Roster {
     ) -> Self {
         Self {
             plugins: Vec::new(),
-            host_program: config.paths.plugin_host.clone(),
+            worker_program: config.paths.worker.clone(),
             directory: config.paths.plugins.clone(),
             state,
             programs,
@@ -108,7 +108,7 @@ impl Roster {
 
     /// The configuration has changed: plugins whose part of it did are let go, to be started with the new one.
     pub(super) fn reconfigure(&mut self, config: &Config) {
-        self.host_program.clone_from(&config.paths.plugin_host);
+        self.worker_program.clone_from(&config.paths.worker);
         self.directory.clone_from(&config.paths.plugins);
         for plugin in &mut self.plugins {
             let now = config.plugin(&plugin.name);
@@ -129,8 +129,12 @@ impl Roster {
     }
 
     /// The plugins that are not disabled.
-    pub(super) fn each(&self) -> impl Iterator<Item = (HostId, &Plugin)> {
-        self.plugins.iter().enumerate().map(|(at, plugin)| (HostId(at), plugin)).filter(|(_, plugin)| plugin.enabled())
+    pub(super) fn each(&self) -> impl Iterator<Item = (WorkerId, &Plugin)> {
+        self.plugins
+            .iter()
+            .enumerate()
+            .map(|(at, plugin)| (WorkerId(at), plugin))
+            .filter(|(_, plugin)| plugin.enabled())
     }
 
     /// Is, or was, there a file of this plugin?
@@ -144,25 +148,25 @@ impl Roster {
         missing.map(|(_, plugin)| plugin.name.as_str())
     }
 
-    pub(super) fn each_mut(&mut self) -> impl Iterator<Item = (HostId, &mut Plugin)> {
-        self.plugins.iter_mut().enumerate().map(|(at, plugin)| (HostId(at), plugin))
+    pub(super) fn each_mut(&mut self) -> impl Iterator<Item = (WorkerId, &mut Plugin)> {
+        self.plugins.iter_mut().enumerate().map(|(at, plugin)| (WorkerId(at), plugin))
     }
 
-    pub(super) fn get(&self, host: HostId) -> Option<&Plugin> {
-        self.plugins.get(host.0)
+    pub(super) fn get(&self, worker: WorkerId) -> Option<&Plugin> {
+        self.plugins.get(worker.0)
     }
 
-    pub(super) fn get_mut(&mut self, host: HostId) -> Option<&mut Plugin> {
-        self.plugins.get_mut(host.0)
+    pub(super) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Plugin> {
+        self.plugins.get_mut(worker.0)
     }
 
-    pub(super) fn name(&self, host: HostId) -> &str {
-        self.plugins.get(host.0).map_or("?", |plugin| &plugin.name)
+    pub(super) fn name(&self, worker: WorkerId) -> &str {
+        self.plugins.get(worker.0).map_or("?", |plugin| &plugin.name)
     }
 
     /// The plugin whose process this event is from; `None` for one that was replaced.
-    pub(super) fn current(&mut self, host: HostId, generation: u64) -> Option<&mut Plugin> {
-        self.plugins.get_mut(host.0).filter(|plugin| plugin.generation == generation)
+    pub(super) fn current(&mut self, worker: WorkerId, generation: u64) -> Option<&mut Plugin> {
+        self.plugins.get_mut(worker.0).filter(|plugin| plugin.generation == generation)
     }
 
     /// Names of plugins whose file is not the one that runs, but for observers.
@@ -189,21 +193,21 @@ impl Roster {
     pub(super) fn start_absent(&mut self, whose: Whose) {
         for at in 0..self.plugins.len() {
             if self.plugins[at].is_among(whose) {
-                self.start_if_absent(HostId(at));
+                self.start_if_absent(WorkerId(at));
             }
         }
     }
 
-    fn start_if_absent(&mut self, host: HostId) {
+    fn start_if_absent(&mut self, worker: WorkerId) {
         let absent = |plugin: &&Plugin| matches!(plugin.state, State::Absent(_));
-        if self.get(host).filter(absent).is_some_and(|plugin| plugin.enabled() && plugin.file.exists()) {
-            self.start(host);
+        if self.get(worker).filter(absent).is_some_and(|plugin| plugin.enabled() && plugin.file.exists()) {
+            self.start(worker);
         }
     }
 
     /// An observer that has no process gets one when nothing is in work.
-    pub(super) fn want_started(&mut self, host: HostId) {
-        if let Some(plugin) = self.plugins.get_mut(host.0) {
+    pub(super) fn want_started(&mut self, worker: WorkerId) {
+        if let Some(plugin) = self.plugins.get_mut(worker.0) {
             plugin.wanted = true;
         }
     }
@@ -212,21 +216,21 @@ impl Roster {
     pub(super) fn start_wanted(&mut self) {
         for at in 0..self.plugins.len() {
             if std::mem::take(&mut self.plugins[at].wanted) {
-                self.start_if_absent(HostId(at));
+                self.start_if_absent(WorkerId(at));
             }
         }
     }
 
     /// SIGKILL, and why; its end is an event.
-    pub(super) fn kill(&self, host: HostId, why: &'static str) {
-        if let Some(handle) = self.get(host).and_then(Plugin::handle) {
+    pub(super) fn kill(&self, worker: WorkerId, why: &'static str) {
+        if let Some(handle) = self.get(worker).and_then(Plugin::handle) {
             handle.kill(why);
         }
     }
 
     /// Starts one plugin's process. Whether it gets ready, events tell.
-    pub(super) fn start(&mut self, host: HostId) {
-        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+    pub(super) fn start(&mut self, worker: WorkerId) {
+        let Some(plugin) = self.plugins.get_mut(worker.0) else { return };
         plugin.generation += 1;
         // One that a reload has turned on had no process yet, though its generation has moved on.
         plugin.restarts += u64::from(plugin.loaded.is_some());
@@ -238,16 +242,16 @@ impl Roster {
         for (limit, value) in &plugin.config.process_limits {
             options.extend([format!("--{limit}").into(), value.into()]);
         }
-        let (program, file) = (self.host_program.clone(), plugin.file.clone());
+        let (program, file) = (self.worker_program.clone(), plugin.file.clone());
         let launch = Launch { program, file, name: plugin.name.clone(), options };
         let (events, generation) = (self.events.clone(), plugin.generation);
         let overdue = events.clone();
-        let told = move |said: Said| drop(events.send(Event::Plugin(host, generation, said)));
+        let told = move |said: Said| drop(events.send(Event::Plugin(worker, generation, said)));
         plugin.state = match child::start(&launch, &self.programs, &self.clock, told) {
             Ok(handle) => {
                 // Its constructors run before it can say anything, and may hang.
                 let latest = self.clock.now() + OPENING;
-                let overdue = move || drop(overdue.send(Event::LoadingOverdue(host, generation)));
+                let overdue = move || drop(overdue.send(Event::LoadingOverdue(worker, generation)));
                 plugin.loading = Some(Later::at(self.clock.clone(), latest, overdue));
                 State::Starting(handle, None)
             }
@@ -259,15 +263,15 @@ impl Roster {
     }
 
     /// A process that has not said anything by now hangs in loading its plugin.
-    pub(super) fn loading_overdue(&self, host: HostId) {
-        if let Some(State::Starting(handle, None)) = self.plugins.get(host.0).map(|plugin| &plugin.state) {
+    pub(super) fn loading_overdue(&self, worker: WorkerId) {
+        if let Some(State::Starting(handle, None)) = self.plugins.get(worker.0).map(|plugin| &plugin.state) {
             handle.kill("loading its plugin took too long");
         }
     }
 
     /// A process says what it has loaded: give it its configuration.
-    pub(super) fn loaded(&mut self, host: HostId, about: About) {
-        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+    pub(super) fn loaded(&mut self, worker: WorkerId, about: About) {
+        let Some(plugin) = self.plugins.get_mut(worker.0) else { return };
         let State::Starting(handle, _) = &plugin.state else { return };
         let handle = handle.clone();
         plugin.observes = about.observer;
@@ -278,13 +282,13 @@ impl Roster {
         let (events, generation) = (self.events.clone(), plugin.generation);
         tokio::task::spawn_local(async move {
             let answer = opening.answer().await;
-            let _ = events.send(Event::Opened(host, generation, answer));
+            let _ = events.send(Event::Opened(worker, generation, answer));
         });
     }
 
     /// It has opened its configuration, or not.
-    pub(super) fn opened(&mut self, host: HostId, answer: Option<Answer>) {
-        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+    pub(super) fn opened(&mut self, worker: WorkerId, answer: Option<Answer>) {
+        let Some(plugin) = self.plugins.get_mut(worker.0) else { return };
         let State::Starting(handle, Some(about)) = &plugin.state else { return };
         match answer {
             Some(Answer::Done { .. }) => {
@@ -308,8 +312,8 @@ impl Roster {
     }
 
     /// Its process is gone.
-    pub(super) fn gone(&mut self, host: HostId, how: String) {
-        let Some(plugin) = self.plugins.get_mut(host.0) else { return };
+    pub(super) fn gone(&mut self, worker: WorkerId, how: String) {
+        let Some(plugin) = self.plugins.get_mut(worker.0) else { return };
         plugin.loading = None;
         // A sentence that says why it can't be used is worth more than how it then ended.
         if !matches!(plugin.state, State::Absent(_)) {

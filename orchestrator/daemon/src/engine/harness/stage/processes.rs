@@ -56,7 +56,7 @@ impl Stage {
         }
     }
 
-    pub(in crate::engine::harness) fn host_is_started(
+    pub(in crate::engine::harness) fn worker_is_started(
         &mut self,
         launch: &Launch,
     ) -> io::Result<(PlayedProcess, UnixStream)> {

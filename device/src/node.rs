@@ -15,6 +15,7 @@ use hv_vss_types::Verdict;
 use nix::errno::Errno;
 use nix::libc;
 
+use crate::heard::Heard;
 use crate::ioctl;
 use crate::message::Message;
 
@@ -122,6 +123,28 @@ impl Device {
             Errno::ETIMEDOUT => AnswerError::TooLate,
             errno => AnswerError::Failed(OsError::new(format!("answer a request through {}", self.path), errno)),
         })
+    }
+}
+
+impl Device {
+    /// What the host heard: the last requests, how each was answered, and why; see [`Heard`].
+    ///
+    /// None means *not known*: the driver in base does not keep it, nor does an older one of ours.
+    /// The call never waits. It works on a node that is open for reading only, and in the
+    /// moments between the detachment of the driver and the end of the node.
+    ///
+    /// # Errors
+    /// ENXIO: the device is gone.
+    pub fn heard(&self) -> Result<Option<Heard>, OsError> {
+        // The driver in base answers 0 to every ioctl, so it is not asked.
+        if self.driver == Driver::Base {
+            return Ok(None);
+        }
+        match ioctl::heard(&self.node) {
+            Ok(wire) => Ok(Heard::from_wire(&wire)),
+            Err(Errno::ENOTTY) => Ok(None),
+            Err(errno) => Err(OsError::new(format!("learn from {} what the host heard", self.path), errno)),
+        }
     }
 }
 

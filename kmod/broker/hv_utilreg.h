@@ -39,11 +39,15 @@
 #define	HV_VSS_FLAGS			36	/* u32 */
 #define	HV_VSS_MSGSIZE			40
 
-/* 0, 1, 4 and 7 (create, delete, complete, auto-recover): not for guests. */
+/* CREATE, DELETE, BU_COMPLETE and AUTO_RECOVER ask nothing of a guest. */
+#define	VSS_OP_CREATE			0
+#define	VSS_OP_DELETE			1
 #define	VSS_OP_HOT_BACKUP		2	/* the guest's CHECK */
 #define	VSS_OP_GET_DM_INFO		3
+#define	VSS_OP_BU_COMPLETE		4
 #define	VSS_OP_FREEZE			5
 #define	VSS_OP_THAW			6
+#define	VSS_OP_AUTO_RECOVER		7
 
 /* Flags of the answer to HOT_BACKUP: the host need not mount the copy. */
 #define	VSS_HBU_NO_AUTO_RECOVERY	5

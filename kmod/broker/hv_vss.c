@@ -7,7 +7,8 @@
  *
  *	probed (outbids the in-base driver) -> nodes -> channel open
  *	    channel's callback: receive until the ring is empty
- *	detach: answers off -> channel closed, callback drained -> nodes
+ *	detach: pending request answered -> answers off -> channel closed,
+ *	        callback drained -> nodes
  *
  * Locking: the callback runs in the channel's own thread, which alone reads
  * the channel and uses the buffer; closing the channel waits for it.  Answers
@@ -33,7 +34,7 @@ static const struct hyperv_guid hv_vss_guid = { .hv_guid = {
 	0x29, 0x2e, 0xfa, 0x35, 0x23, 0xea, 0x36, 0x42,
 	0x96, 0xae, 0x3a, 0x6e, 0xba, 0xcb, 0xa4, 0x40 } };
 
-static void
+static int
 hv_vss_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 {
 	struct hv_vss_softc *sc = arg;
@@ -41,12 +42,13 @@ hv_vss_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 
 	mtx_assert(&sc->vss.mtx, MA_OWNED);
 	if (!sc->chan_open)
-		return;
+		return (ENOTCONN);
 	error = vmbus_chan_send(sc->chan, VMBUS_CHANPKT_TYPE_INBAND, 0, msg,
 	    (int)len, xactid);
-	if (error != 0)
+	if (error != 0 && vss_may_print(&sc->vss, VSS_LOG_ERR))
 		device_printf(sc->vss.dev, "an answer did not reach the host: "
 		    "error %d\n", error);
+	return (error);
 }
 
 static void
@@ -64,9 +66,13 @@ hv_vss_callback(struct vmbus_channel *chan, void *arg)
 		vss_host_msg(&sc->vss, sc->buf, (size_t)len, xactid);
 	}
 	/* A packet can't be larger than its ring, which our buffer equals. */
-	if (error != EAGAIN)
+	if (error == EAGAIN)
+		return;
+	mtx_lock(&sc->vss.mtx);
+	if (vss_may_print(&sc->vss, VSS_LOG_ERR))
 		device_printf(sc->vss.dev, "reading the channel failed: "
 		    "error %d\n", error);
+	mtx_unlock(&sc->vss.mtx);
 }
 
 static int
@@ -113,7 +119,12 @@ hv_vss_detach(device_t dev)
 {
 	struct hv_vss_softc *sc = device_get_softc(dev);
 
+	/*
+	 * The host hears of what is pending while it still can.  From then on
+	 * its messages are dropped, and nothing has to be answered.
+	 */
 	mtx_lock(&sc->vss.mtx);
+	vss_core_detach(&sc->vss.core);
 	sc->chan_open = false;
 	mtx_unlock(&sc->vss.mtx);
 	vmbus_chan_close(sc->chan);

@@ -16,11 +16,10 @@
  * - One request at a time.  Any other that comes meanwhile fails at once; but
  *   a THAW fails a pending CHECK or FREEZE instead, and takes its place.
  * - The time limit is one for both stages; when it passes, the host hears
- *   HV_E_FAIL and whoever is still at work gets ETIMEDOUT.
+ *   HV_E_FAIL, and answers that come later are late.
  * - CHECK and FREEZE fail as soon as one of those that were asked says no or
- *   closes, even after it had said yes.  In a THAW an application that closes
- *   is passed over, and so is one that says no, unless it is the only one:
- *   then its answer is the host's, as with the in-base driver.
+ *   closes, even after it had said yes.  In a THAW all are asked to the end:
+ *   an application that closes is passed over, one that says no makes it fail.
  * - With the filesystem node closed, requests fail at once; negotiation and
  *   GET_DM_INFO, which need nobody's help, are answered all the same.  (The
  *   in-base driver stays silent until the node's first open.)
@@ -73,13 +72,19 @@ say(struct vss_core *c, int level, const char *what, int opener, uint32_t opt,
 		c->ops.log(c->arg, level, what, opener, opt, msgid);
 }
 
-static void
+/* 0, or an errno if the answer did not go out. */
+static int
 send_answer(struct vss_core *c, uint64_t xactid, uint8_t *msg, size_t len,
     uint32_t status)
 {
+	int error;
+
 	vss_ic_answer(msg, status);
 	c->counters.answers++;
-	c->ops.send(c->arg, xactid, msg, len);
+	error = c->ops.send(c->arg, xactid, msg, len);
+	if (error != 0)
+		c->counters.unsent++;
+	return (error);
 }
 
 /*
@@ -92,6 +97,14 @@ new_msgid(struct vss_core *c)
 {
 	return ((c->ops.now_ns(c->arg) & ~(uint64_t)MSGID_SEQ_MASK) |
 	    (c->next_seq++ & MSGID_SEQ_MASK));
+}
+
+/* This application is why the request fails. */
+static void
+blame(struct vss_core *c, int app, int32_t pid)
+{
+	c->req.app = (uint32_t)app;
+	c->req.app_pid = pid;
 }
 
 static int
@@ -121,23 +134,38 @@ release_holders(struct vss_core *c)
 	}
 }
 
-/* The host hears how its CHECK, FREEZE or THAW ended. */
+/* The host hears how its CHECK, FREEZE or THAW ended, and it is noted why. */
 static void
 conclude(struct vss_core *c, const char *what, uint32_t opt, uint64_t msgid,
-    uint64_t xactid, uint8_t *msg, size_t len, uint32_t status)
+    uint64_t xactid, uint8_t *msg, size_t len, enum hv_vss_why why)
 {
+	struct hv_vss_heard_req *h;
+	int error, yes = why == HV_VSS_WHY_DONE;
+
 	if (opt == HV_VSS_CHECK)
 		vss_ic_set_flags(msg, VSS_HBU_NO_AUTO_RECOVERY);
-	say(c, status == HV_S_OK ? VSS_LOG_INFO : VSS_LOG_ERR, what, -1, opt,
-	    msgid);
-	send_answer(c, xactid, msg, len, status);
+	say(c, yes ? VSS_LOG_INFO : VSS_LOG_ERR, what, -1, opt, msgid);
+	error = send_answer(c, xactid, msg, len, yes ? HV_S_OK : HV_E_FAIL);
+
+	h = &c->heard[c->heard_total++ % HV_VSS_HEARD_MAX];
+	memset(h, 0, sizeof(*h));
+	h->msgid = msgid;
+	h->opt = opt;
+	h->status = error != 0 ? HV_VSS_HEARD_NOTHING :
+	    yes ? VSS_SUCCESS : VSS_FAIL;
+	h->why = why;
+	if (why == HV_VSS_WHY_APP_REFUSED || why == HV_VSS_WHY_APP_TIMEOUT ||
+	    why == HV_VSS_WHY_APP_GONE) {
+		h->app = c->req.app;
+		h->pid = c->req.app_pid;
+	}
 	if (c->ops.done != NULL)
-		c->ops.done(c->arg, opt, msgid, status, VSS_CORE_MAY_HOLD(c));
+		c->ops.done(c->arg, h, VSS_CORE_MAY_HOLD(c));
 }
 
 /* Answers the pending request and withdraws it from all openers. */
 static void
-end_request(struct vss_core *c, uint32_t status)
+end_request(struct vss_core *c, enum hv_vss_why why)
 {
 	struct vss_request *r = &c->req;
 
@@ -145,18 +173,19 @@ end_request(struct vss_core *c, uint32_t status)
 	c->stage = VSS_IDLE;
 	for (int i = 0; i < VSS_OPENERS_MAX; i++)
 		c->openers[i].part = VSS_PART_NONE;
-	conclude(c, status == HV_S_OK ? "host hears success" :
+	conclude(c, why == HV_VSS_WHY_DONE ? "host hears success" :
 	    "host hears failure", r->opt, r->msgid, r->xactid, r->msg, r->len,
-	    status);
+	    why);
 }
 
 static void
-finish(struct vss_core *c, uint32_t status)
+finish(struct vss_core *c, enum hv_vss_why why)
 {
 	uint32_t opt = c->req.opt;
 
-	end_request(c, status);
-	if (opt == HV_VSS_THAW || (opt == HV_VSS_FREEZE && status != HV_S_OK))
+	end_request(c, why);
+	if (opt == HV_VSS_THAW ||
+	    (opt == HV_VSS_FREEZE && why != HV_VSS_WHY_DONE))
 		release_holders(c);
 }
 
@@ -169,33 +198,44 @@ ask_fs(struct vss_core *c)
 }
 
 /* Asks all applications at once; returns how many there are. */
-static uint32_t
+static int
 ask_apps(struct vss_core *c)
 {
 	struct vss_opener *o;
+	int asked;
 
-	c->req.apps_asked = (uint32_t)vss_core_openers(c, VSS_NODE_APP);
-	if (c->req.apps_asked != 0)
+	asked = vss_core_openers(c, VSS_NODE_APP);
+	if (asked != 0)
 		c->stage = VSS_ASKING_APPS;
 	FOREACH_APP(o, c)
 		if (o->open) {
 			o->part = VSS_PART_QUEUED;
 			c->ops.notify(c->arg, index_of(c, o));
 		}
-	return (c->req.apps_asked);
+	return (asked);
+}
+
+/* The first application whose answer is awaited, if any is. */
+static struct vss_opener *
+awaited_app(struct vss_core *c)
+{
+	struct vss_opener *o;
+
+	FOREACH_APP(o, c)
+		if (o->part == VSS_PART_QUEUED || o->part == VSS_PART_READ)
+			return (o);
+	return (NULL);
 }
 
 /* One of the applications asked has answered or is gone: was it the last? */
 static void
 check_apps(struct vss_core *c)
 {
-	struct vss_opener *o;
-
-	FOREACH_APP(o, c)
-		if (o->part == VSS_PART_QUEUED || o->part == VSS_PART_READ)
-			return;
+	if (awaited_app(c) != NULL)
+		return;
 	if (c->req.opt == HV_VSS_THAW)
-		finish(c, c->req.status);
+		finish(c, c->req.app != 0 ? HV_VSS_WHY_APP_REFUSED :
+		    HV_VSS_WHY_DONE);
 	else
 		ask_fs(c);
 }
@@ -207,7 +247,8 @@ begin(struct vss_core *c, uint32_t opt, const uint8_t *msg, size_t len,
 	struct vss_request *r = &c->req;
 
 	r->opt = opt;
-	r->status = HV_S_OK;
+	r->app = 0;
+	r->app_pid = 0;
 	r->msgid = new_msgid(c);
 	r->xactid = xactid;
 	/* All that the format defines fits in; more is not echoed. */
@@ -216,7 +257,8 @@ begin(struct vss_core *c, uint32_t opt, const uint8_t *msg, size_t len,
 	say(c, VSS_LOG_INFO, "host asks", -1, opt, r->msgid);
 
 	/* Armed first: whoever is woken may answer before we return. */
-	c->ops.timer_arm(c->arg, c->timeout_ms);
+	c->ops.timer_arm(c->arg, opt == HV_VSS_FREEZE &&
+	    c->freeze_timeout_ms != 0 ? c->freeze_timeout_ms : c->timeout_ms);
 	if (opt == HV_VSS_THAW || ask_apps(c) == 0)
 		ask_fs(c);
 }
@@ -225,24 +267,27 @@ static void
 host_request(struct vss_core *c, uint32_t opt, uint8_t *msg, size_t len,
     uint64_t xactid)
 {
-	const char *refused = NULL;
+	enum hv_vss_why why = HV_VSS_WHY_NONE;
 
 	c->counters.requests++;
 	if (!FS(c)->open)
-		refused = "refused: filesystem node is closed";
+		why = HV_VSS_WHY_FS_CLOSED;
 	else if (c->stage != VSS_IDLE &&
 	    (opt != HV_VSS_THAW || c->req.opt == HV_VSS_THAW))
-		refused = "refused: another request is pending";
-	if (refused != NULL) {
+		why = HV_VSS_WHY_BUSY;
+	if (why != HV_VSS_WHY_NONE) {
 		c->counters.refused++;
-		conclude(c, refused, opt, 0, xactid, msg, len, HV_E_FAIL);
+		conclude(c, why == HV_VSS_WHY_BUSY ?
+		    "refused: another request is pending" :
+		    "refused: filesystem node is closed", opt, new_msgid(c),
+		    xactid, msg, len, why);
 		if (opt == HV_VSS_THAW && c->stage == VSS_IDLE)
 			release_holders(c);
 		return;
 	}
 	if (c->stage != VSS_IDLE) {
 		c->counters.cancelled++;
-		end_request(c, HV_E_FAIL);
+		end_request(c, HV_VSS_WHY_DISPLACED);
 	}
 	begin(c, opt, msg, len, xactid);
 }
@@ -280,6 +325,9 @@ vss_core_host_msg(struct vss_core *c, uint8_t *msg, size_t len,
 		vss_ic_set_flags(msg, 0);
 		status = HV_S_OK;
 		break;
+	case VSS_IC_NOTHING_TO_DO:
+		status = HV_S_OK;
+		break;
 	case VSS_IC_UNSUPPORTED:
 		status = HV_ERROR_NOT_SUPPORTED;
 		break;
@@ -289,11 +337,12 @@ vss_core_host_msg(struct vss_core *c, uint8_t *msg, size_t len,
 	}
 	if (status != HV_S_OK)
 		say(c, VSS_LOG_ERR, "message refused", -1, HV_VSS_NONE, 0);
-	send_answer(c, xactid, msg, len, status);
+	(void)send_answer(c, xactid, msg, len, status);
 }
 
 int
-vss_core_open(struct vss_core *c, enum vss_node node, int *openerp)
+vss_core_open(struct vss_core *c, enum vss_node node, int32_t pid,
+    int *openerp)
 {
 	struct vss_opener *o, *end;
 
@@ -307,6 +356,7 @@ vss_core_open(struct vss_core *c, enum vss_node node, int *openerp)
 		return (EBUSY);
 
 	o->open = 1;		/* all else was cleared by the last close */
+	o->pid = pid;
 	*openerp = index_of(c, o);
 	return (0);
 }
@@ -314,20 +364,21 @@ vss_core_open(struct vss_core *c, enum vss_node node, int *openerp)
 void
 vss_core_close(struct vss_core *c, int opener)
 {
-	struct vss_opener *o = find_opener(c, opener);
-	int took_part;
+	struct vss_opener *o = find_opener(c, opener), was;
 
 	if (o == NULL)
 		return;
-	took_part = o->part != VSS_PART_NONE;
+	was = *o;
 	memset(o, 0, sizeof(*o));
 	if (c->stage == VSS_IDLE)
 		return;
 	/* The daemon's part may be yet to come, or over: without it, no. */
-	if (opener == VSS_FS_OPENER ||
-	    (took_part && c->req.opt != HV_VSS_THAW))
-		finish(c, HV_E_FAIL);
-	else if (took_part)
+	if (opener == VSS_FS_OPENER) {
+		finish(c, HV_VSS_WHY_FS_GONE);
+	} else if (was.part != VSS_PART_NONE && c->req.opt != HV_VSS_THAW) {
+		blame(c, opener, was.pid);
+		finish(c, HV_VSS_WHY_APP_GONE);
+	} else if (was.part != VSS_PART_NONE)
 		check_apps(c);
 }
 
@@ -370,21 +421,21 @@ fs_answered(struct vss_core *c, int yes)
 	    (c->req.opt == HV_VSS_THAW && yes))
 		FS(c)->holds = 0;
 	if (!yes)
-		finish(c, HV_E_FAIL);
+		finish(c, HV_VSS_WHY_FS_REFUSED);
 	else if (c->req.opt != HV_VSS_THAW || ask_apps(c) == 0)
-		finish(c, HV_S_OK);
+		finish(c, HV_VSS_WHY_DONE);
 }
 
 static void
-app_answered(struct vss_core *c, int yes)
+app_answered(struct vss_core *c, const struct vss_opener *o, int yes)
 {
-	if (!yes && c->req.opt != HV_VSS_THAW) {
-		finish(c, HV_E_FAIL);
-		return;
-	}
-	if (!yes && c->req.apps_asked == 1)
-		c->req.status = HV_E_FAIL;
-	check_apps(c);
+	/* Of several that refuse a THAW the first is named. */
+	if (!yes && c->req.app == 0)
+		blame(c, index_of(c, o), o->pid);
+	if (!yes && c->req.opt != HV_VSS_THAW)
+		finish(c, HV_VSS_WHY_APP_REFUSED);
+	else
+		check_apps(c);
 }
 
 int
@@ -405,9 +456,10 @@ vss_core_write(struct vss_core *c, int opener,
 			return (ENOENT);
 		}
 		c->counters.late_answers++;
+		o->late = msg->msgid;
 		say(c, VSS_LOG_INFO, "WRITE too late", opener, msg->opt,
 		    msg->msgid);
-		return (ETIMEDOUT);
+		return (opener == VSS_FS_OPENER ? ETIMEDOUT : 0);
 	}
 	if (msg->opt != (own ? HV_VSS_THAW : c->req.opt)) {
 		say(c, VSS_LOG_INFO, "WRITE of another opt than it READ",
@@ -425,22 +477,55 @@ vss_core_write(struct vss_core *c, int opener,
 	if (opener == VSS_FS_OPENER)
 		fs_answered(c, yes);
 	else
-		app_answered(c, yes);
+		app_answered(c, o, yes);
+	return (0);
+}
+
+int
+vss_core_heard(const struct vss_core *c, int opener,
+    struct hv_vss_heard *heard)
+{
+	const struct vss_opener *o;
+	uint64_t first;
+
+	memset(heard, 0, sizeof(*heard));
+	if (opener < 0 || opener >= VSS_OPENERS_MAX ||
+	    !c->openers[opener].open)
+		return (ENXIO);
+
+	heard->version = HV_VSS_HEARD_VERSION;
+	heard->total = c->heard_total;
+	heard->late = c->openers[opener].late;
+	heard->apps = (uint32_t)vss_core_openers(c, VSS_NODE_APP);
+	heard->count = c->heard_total < HV_VSS_HEARD_MAX ?
+	    (uint32_t)c->heard_total : HV_VSS_HEARD_MAX;
+	first = c->heard_total - heard->count;
+	for (uint32_t i = 0; i < heard->count; i++) {
+		heard->req[i] = c->heard[(first + i) % HV_VSS_HEARD_MAX];
+		if (opener != VSS_FS_OPENER)
+			heard->req[i].pid = 0;
+	}
+	for (int i = 0; i < VSS_APPS_MAX && opener == VSS_FS_OPENER; i++) {
+		o = &c->openers[1 + i];
+		heard->app_pid[i] = o->open ? o->pid : 0;
+	}
 	return (0);
 }
 
 int
 vss_core_ioctl(struct vss_core *c, int opener, unsigned long cmd,
-    int open_for_writing, struct hv_vss_opt_msg *msg)
+    int open_for_writing, void *data)
 {
+	if (cmd == IOCHVVSSHEARD)
+		return (vss_core_heard(c, opener, data));
 	if (c->detached)
 		return (ENXIO);
 	if (cmd != IOCHVVSSREAD && cmd != IOCHVVSSWRITE)
 		return (ENOTTY);
 	if (!open_for_writing)
 		return (EPERM);
-	return (cmd == IOCHVVSSREAD ? vss_core_read(c, opener, msg) :
-	    vss_core_write(c, opener, msg));
+	return (cmd == IOCHVVSSREAD ? vss_core_read(c, opener, data) :
+	    vss_core_write(c, opener, data));
 }
 
 int
@@ -458,6 +543,8 @@ vss_core_is_readable(const struct vss_core *c, int opener)
 void
 vss_core_timeout(struct vss_core *c)
 {
+	const struct vss_opener *o;
+
 	if (c->stage == VSS_IDLE)
 		return;
 	c->counters.timeouts++;
@@ -465,7 +552,13 @@ vss_core_timeout(struct vss_core *c)
 	    "no answer in time from the daemon" :
 	    "no answer in time from an application", -1, c->req.opt,
 	    c->req.msgid);
-	finish(c, HV_E_FAIL);
+	o = awaited_app(c);
+	if (o == NULL) {
+		finish(c, HV_VSS_WHY_FS_TIMEOUT);
+	} else {
+		blame(c, index_of(c, o), o->pid);
+		finish(c, HV_VSS_WHY_APP_TIMEOUT);
+	}
 }
 
 void
@@ -474,6 +567,15 @@ vss_core_set_timeout_ms(struct vss_core *c, uint32_t timeout_ms)
 	c->timeout_ms = timeout_ms < VSS_TIMEOUT_LOWEST_MS ?
 	    VSS_TIMEOUT_LOWEST_MS : timeout_ms > VSS_TIMEOUT_HIGHEST_MS ?
 	    VSS_TIMEOUT_HIGHEST_MS : timeout_ms;
+}
+
+void
+vss_core_set_freeze_timeout_ms(struct vss_core *c, uint32_t timeout_ms)
+{
+	c->freeze_timeout_ms = timeout_ms == 0 ? 0 :
+	    timeout_ms < VSS_TIMEOUT_LOWEST_MS ? VSS_TIMEOUT_LOWEST_MS :
+	    timeout_ms > VSS_FREEZE_HIGHEST_MS ? VSS_FREEZE_HIGHEST_MS :
+	    timeout_ms;
 }
 
 void
@@ -492,6 +594,7 @@ vss_core_init(struct vss_core *c, const struct vss_core_config *config,
 		c->max_apps = config->max_apps;
 	if (config->timeout_ms != 0)
 		vss_core_set_timeout_ms(c, config->timeout_ms);
+	vss_core_set_freeze_timeout_ms(c, config->freeze_timeout_ms);
 }
 
 void
@@ -500,7 +603,7 @@ vss_core_detach(struct vss_core *c)
 	if (c->detached)
 		return;
 	if (c->stage != VSS_IDLE)
-		end_request(c, HV_E_FAIL);
+		end_request(c, HV_VSS_WHY_DETACHED);
 	c->detached = 1;
 	for (int i = 0; i < VSS_OPENERS_MAX; i++) {
 		c->openers[i].own = VSS_PART_NONE;

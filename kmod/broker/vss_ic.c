@@ -65,6 +65,11 @@ vss_ic_kind(const uint8_t *msg, size_t len)
 		return (VSS_IC_FREEZE);
 	case VSS_OP_THAW:
 		return (VSS_IC_THAW);
+	case VSS_OP_CREATE:
+	case VSS_OP_DELETE:
+	case VSS_OP_BU_COMPLETE:
+	case VSS_OP_AUTO_RECOVER:
+		return (VSS_IC_NOTHING_TO_DO);
 	case VSS_OP_HOT_BACKUP:
 	case VSS_OP_GET_DM_INFO:
 		/* These two are answered with flags and need the room. */

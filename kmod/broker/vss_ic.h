@@ -16,6 +16,7 @@ enum vss_ic_kind {
 	VSS_IC_UNSUPPORTED,	/* another service's, or an unknown operation */
 	VSS_IC_NEGOTIATE,
 	VSS_IC_DM_INFO,
+	VSS_IC_NOTHING_TO_DO,	/* known, and not a guest's business */
 	VSS_IC_CHECK,		/* these three in the order of HV_VSS_* */
 	VSS_IC_FREEZE,
 	VSS_IC_THAW

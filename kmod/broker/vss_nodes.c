@@ -19,9 +19,9 @@
 #include <sys/event.h>
 #include <sys/fcntl.h>
 #include <sys/filio.h>
+#include <sys/proc.h>
 #include <sys/time.h>
 
-#include "hv_utilreg.h"
 #include "hv_vss_var.h"
 
 /* State per open, in the descriptor's cdevpriv. */
@@ -33,6 +33,11 @@ struct vss_open {
 };
 
 #define	VSS_HINT_NOTIFY		1	/* f_event is called by vss_notify() */
+
+/* Console lines in a second, most: of failures, and of all that is asked for. */
+#define	VSS_FAILURE_LINES	10
+#define	VSS_OTHER_LINES		100
+
 MALLOC_DEFINE(M_HVVSS, "hvvss", "Hyper-V VSS broker");
 
 int vss_hosts;
@@ -91,18 +96,40 @@ vss_timer_cancel(void *arg)
  * and none can start before the thaw.  What finds no room is not told.
  */
 static void
-vss_done(void *arg, uint32_t opt, uint64_t msgid __unused, uint32_t status,
+vss_done(void *arg, const struct hv_vss_heard_req *heard,
     int may_hold __unused)
 {
 	struct vss_softc *sc = arg;
 
 	mtx_assert(&sc->mtx, MA_OWNED);
-	if ((opt == HV_VSS_FREEZE && status == HV_S_OK) ||
+	if ((heard->opt == HV_VSS_FREEZE && heard->why == HV_VSS_WHY_DONE) ||
 	    sc->event_count == VSS_EVENTS_MAX)
 		return;
-	sc->events[sc->event_count++] = (uint8_t)(opt |
-	    (status == HV_S_OK ? 0 : VSS_EVENT_FAILED));
+	sc->events[sc->event_count].opt = (uint8_t)heard->opt;
+	sc->events[sc->event_count++].why = (uint8_t)heard->why;
 	taskqueue_enqueue(taskqueue_thread, &sc->event_task);
+}
+
+/*
+ * Whether one more line may go to the console.  A host or a program can cause
+ * any number of them, and each is printed with the mutex held.
+ */
+bool
+vss_may_print(struct vss_softc *sc, int level)
+{
+	struct vss_lines *lines;
+	int left_out, most;
+
+	mtx_assert(&sc->mtx, MA_OWNED);
+	lines = &sc->lines[level == VSS_LOG_ERR ? 0 : 1];
+	most = level == VSS_LOG_ERR ? VSS_FAILURE_LINES : VSS_OTHER_LINES;
+	left_out = lines->tried - most;
+	if (ppsratecheck(&lines->since, &lines->tried, most) == 0)
+		return (false);
+	/* The first of a new second tells what became of the last one. */
+	if (lines->tried == 1 && left_out > 0)
+		device_printf(sc->dev, "%d lines were left out\n", left_out);
+	return (true);
 }
 
 static void
@@ -112,7 +139,7 @@ vss_log(void *arg, int level, const char *what, int opener, uint32_t opt,
 	struct vss_softc *sc = arg;
 	char who[32];
 
-	if (level > sc->log_level)
+	if (level > sc->log_level || !vss_may_print(sc, level))
 		return;
 	if (opener > VSS_FS_OPENER)
 		snprintf(who, sizeof(who), "application %d: ", opener);
@@ -138,22 +165,23 @@ static void
 vss_event_task(void *arg, int pending __unused)
 {
 	struct vss_softc *sc = arg;
-	uint8_t events[VSS_EVENTS_MAX];
-	char data[64];
+	struct vss_event events[VSS_EVENTS_MAX];
+	char data[96];
 	u_int count, i;
 
 	mtx_lock(&sc->mtx);
 	count = VSS_CORE_MAY_HOLD(&sc->core) ? 0 : sc->event_count;
-	memcpy(events, sc->events, count);
+	memcpy(events, sc->events, count * sizeof(events[0]));
 	sc->event_count -= count;
 	mtx_unlock(&sc->mtx);
 
 	for (i = 0; i < count; i++) {
-		snprintf(data, sizeof(data), "device=%s result=%s",
+		snprintf(data, sizeof(data), "device=%s result=%s why=%s",
 		    device_get_nameunit(sc->dev),
-		    (events[i] & VSS_EVENT_FAILED) ? "failure" : "success");
-		devctl_notify("HYPERV", "VSS",
-		    vss_opt_name(events[i] & ~VSS_EVENT_FAILED), data);
+		    events[i].why == HV_VSS_WHY_DONE ? "success" : "failure",
+		    vss_why_name(events[i].why));
+		devctl_notify("HYPERV", "VSS", vss_opt_name(events[i].opt),
+		    data);
 	}
 }
 
@@ -197,7 +225,7 @@ vss_close(void *arg)
 
 static int
 vss_open(struct cdev *dev, int oflags __unused, int devtype __unused,
-    struct thread *td __unused)
+    struct thread *td)
 {
 	struct vss_softc *sc = dev->si_drv1;
 	enum vss_node node = (enum vss_node)(uintptr_t)dev->si_drv2;
@@ -209,7 +237,7 @@ vss_open(struct cdev *dev, int oflags __unused, int devtype __unused,
 	knlist_init_mtx(&o->sel.si_note, &sc->mtx);
 
 	mtx_lock(&sc->mtx);
-	error = vss_core_open(&sc->core, node, &o->opener);
+	error = vss_core_open(&sc->core, node, td->td_proc->p_pid, &o->opener);
 	if (error == 0)
 		sc->opens[o->opener] = o;
 	mtx_unlock(&sc->mtx);
@@ -239,7 +267,7 @@ vss_ioctl(struct cdev *dev __unused, u_long cmd, caddr_t data, int fflag,
 
 	mtx_lock(&o->sc->mtx);
 	error = vss_core_ioctl(&o->sc->core, o->opener, cmd,
-	    (fflag & FWRITE) != 0, (struct hv_vss_opt_msg *)data);
+	    (fflag & FWRITE) != 0, data);
 	mtx_unlock(&o->sc->mtx);
 	return (error);
 }
@@ -343,7 +371,7 @@ vss_make_node(struct vss_softc *sc, struct cdev **devp, struct cdevsw *csw,
 
 int
 vss_attach(struct vss_softc *sc, device_t dev,
-    void (*send)(void *, uint64_t, uint8_t *, size_t))
+    int (*send)(void *, uint64_t, uint8_t *, size_t))
 {
 	struct vss_core_config config = { .max_apps = VSS_APPS_MAX };
 	struct vss_core_ops ops = vss_ops;
@@ -389,7 +417,7 @@ vss_quiesce(device_t dev)
 	return (open ? EBUSY : 0);
 }
 
-/* Somebody may be in kevent(2), woken and not yet told why. */
+/* A program may be in kevent(2), woken and not yet told why. */
 static bool
 vss_untold(struct vss_softc *sc)
 {

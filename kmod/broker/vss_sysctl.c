@@ -23,6 +23,27 @@ vss_opt_name(uint32_t opt)
 	return (opt < HV_VSS_COUNT ? vss_opt_names[opt] : "unknown");
 }
 
+static const char *const vss_why_names[HV_VSS_WHY_COUNT] = {
+	[HV_VSS_WHY_NONE] = "none",
+	[HV_VSS_WHY_DONE] = "done",
+	[HV_VSS_WHY_FS_REFUSED] = "daemon-refused",
+	[HV_VSS_WHY_FS_TIMEOUT] = "daemon-timeout",
+	[HV_VSS_WHY_FS_GONE] = "daemon-gone",
+	[HV_VSS_WHY_FS_CLOSED] = "no-daemon",
+	[HV_VSS_WHY_APP_REFUSED] = "application-refused",
+	[HV_VSS_WHY_APP_TIMEOUT] = "application-timeout",
+	[HV_VSS_WHY_APP_GONE] = "application-gone",
+	[HV_VSS_WHY_BUSY] = "busy",
+	[HV_VSS_WHY_DISPLACED] = "displaced",
+	[HV_VSS_WHY_DETACHED] = "detached",
+};
+
+const char *
+vss_why_name(uint32_t why)
+{
+	return (why < HV_VSS_WHY_COUNT ? vss_why_names[why] : "unknown");
+}
+
 static int
 vss_sysctl_state(SYSCTL_HANDLER_ARGS)
 {
@@ -63,6 +84,24 @@ vss_sysctl_timeout_ms(SYSCTL_HANDLER_ARGS)
 	return (0);
 }
 
+static int
+vss_sysctl_freeze_timeout_ms(SYSCTL_HANDLER_ARGS)
+{
+	struct vss_softc *sc = arg1;
+	u_int ms = sc->core.freeze_timeout_ms;
+	int error;
+
+	error = sysctl_handle_int(oidp, &ms, 0, req);
+	if (error != 0 || req->newptr == NULL)
+		return (error);
+	if (ms != 0 && (ms < VSS_LIMIT_LOWEST_MS || ms > VSS_FREEZE_HIGHEST_MS))
+		return (EINVAL);
+	mtx_lock(&sc->mtx);
+	vss_core_set_freeze_timeout_ms(&sc->core, ms);
+	mtx_unlock(&sc->mtx);
+	return (0);
+}
+
 static const struct {
 	const char	*name;
 	size_t		offset;
@@ -73,7 +112,8 @@ static const struct {
 	COUNTER(messages, "messages from the host"),
 	COUNTER(runts, "host messages too short to answer"),
 	COUNTER(requests, "CHECK, FREEZE and THAW requests"),
-	COUNTER(answers, "answers sent to the host"),
+	COUNTER(answers, "answers given to the host"),
+	COUNTER(unsent, "answers that did not reach the host"),
 	COUNTER(timeouts, "requests that ran out of time"),
 	COUNTER(late_answers, "answers of programs that came too late"),
 	COUNTER(refused, "requests failed at once: busy, or no daemon"),
@@ -97,6 +137,10 @@ vss_add_sysctls(struct vss_softc *sc)
 	SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO, "timeout_ms",
 	    CTLTYPE_UINT | CTLFLAG_RWTUN | CTLFLAG_MPSAFE, sc, 0,
 	    vss_sysctl_timeout_ms, "IU", "time limit of a request, ms");
+	SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO, "freeze_timeout_ms",
+	    CTLTYPE_UINT | CTLFLAG_RWTUN | CTLFLAG_MPSAFE, sc, 0,
+	    vss_sysctl_freeze_timeout_ms, "IU",
+	    "time limit of a FREEZE, ms; 0: timeout_ms");
 	SYSCTL_ADD_INT(&sc->sysctls, top, OID_AUTO, "log_level",
 	    CTLFLAG_RWTUN, &sc->log_level, 0,
 	    "0: failures, 1: also requests, 2: each step");

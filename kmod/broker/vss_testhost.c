@@ -51,7 +51,7 @@ SYSCTL_INT(_hw_hv_vss_broker, OID_AUTO, testhost, CTLFLAG_RDTUN,
     &testhost_enabled, 0, "1: let a program play the host");
 
 /* Room was made sure of when the message was taken. */
-static void
+static int
 testhost_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 {
 	struct testhost_softc *sc = arg;
@@ -59,7 +59,7 @@ testhost_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 
 	mtx_assert(&sc->vss.mtx, MA_OWNED);
 	if (!sc->vss.host_open || xactid <= sc->opened_at)
-		return;		/* whoever asked has closed */
+		return (ENOTCONN);	/* the program that asked has closed */
 	KASSERT(sc->count < sc->owed, ("an answer nobody asked for"));
 	a = &sc->answers[(sc->first + sc->count) % TESTHOST_ANSWERS];
 	memcpy(a->msg, msg, len);
@@ -67,6 +67,7 @@ testhost_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 	sc->count++;
 	wakeup(&sc->count);
 	selwakeup(&sc->sel);
+	return (0);
 }
 
 static void

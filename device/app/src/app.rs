@@ -66,7 +66,9 @@ struct Owed {
 /// Why an answer did not go out, or nothing could be waited for.
 #[derive(Debug)]
 pub enum AppError {
-    /// The driver had given up on the request. An application that came to rest for it may go on: no [`Event::Thaw`] will come.
+    /// The driver had given up on the request. An application that came to rest for it may go on: no
+    /// [`Event::Thaw`] will come. Only our driver tells; with the one in base a late answer looks like
+    /// any other, and [`App::max_hold`] ends the rest.
     TooLate,
     /// Anything else.
     System(OsError),
@@ -218,9 +220,14 @@ impl Freeze {
 
 impl Owed {
     fn answer(mut self, verdict: Verdict) -> Result<(), AppError> {
-        match self.request.take() {
-            Some(request) => self.node.device.answer(&request, verdict).map_err(AppError::from),
-            None => Ok(()),
+        let Some(request) = self.request.take() else { return Ok(()) };
+        let device = &self.node.device;
+        device.answer(&request, verdict)?;
+        // On this node WRITE succeeds however late it is; only our driver tells, and only if it is asked.
+        match device.heard() {
+            Ok(Some(heard)) if heard.late == Some(request.msgid) => Err(AppError::TooLate),
+            // Not known; or the node is gone, which the next wait says.
+            _ => Ok(()),
         }
     }
 }

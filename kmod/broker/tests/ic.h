@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { IC_CHECK = 2, IC_DM_INFO = 3, IC_FREEZE = 5, IC_THAW = 6 };
+enum { IC_CREATE = 0, IC_DELETE = 1, IC_CHECK = 2, IC_DM_INFO = 3,
+    IC_BU_COMPLETE = 4, IC_FREEZE = 5, IC_THAW = 6, IC_AUTO_RECOVER = 7 };
 enum { IC_VSS_LEN = 40, IC_ROOM = 512 };
 
 static inline void

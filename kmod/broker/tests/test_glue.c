@@ -171,9 +171,10 @@ a_program_asleep_in_poll_or_kevent_is_woken_by_its_request(void)
 }
 
 static void
-when_the_callout_fires_the_host_hears_failure_and_the_late_writer_too(void)
+when_the_callout_fires_the_host_hears_failure_and_the_late_are_told(void)
 {
 	struct hv_vss_opt_msg m;
+	struct hv_vss_heard h;
 
 	running();
 	must_equal(kern_callout_ms(), -1);
@@ -182,19 +183,27 @@ when_the_callout_fires_the_host_hears_failure_and_the_late_writer_too(void)
 	must_equal(kern_ioctl(app, IOCHVVSSREAD, &m), 0);
 	kern_callout_fires();
 	must_equal(host_hears(), 0x80004005);
-	must_equal(kern_ioctl(app, IOCHVVSSWRITE, &m), ETIMEDOUT);
+	/* The in-base driver's applications end when a WRITE fails. */
+	must_equal(kern_ioctl(app, IOCHVVSSWRITE, &m), 0);
+	must_equal(kern_ioctl(app, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.late, m.msgid);
 	must_equal(kern_callout_ms(), -1);
 	must_equal(kern_sysctl_number("timeouts"), 1);
 	must_equal(kern_sysctl_number("late_answers"), 1);
 	must_equal(kern_sysctl_number("driver_thaws"), 1);
 	says(app, HV_VSS_THAW, OK);
+	host_asks(IC_THAW);
+	must_equal(kern_ioctl(fs, IOCHVVSSREAD, &m), 0);
+	kern_callout_fires();
+	must_equal(kern_ioctl(fs, IOCHVVSSWRITE, &m), ETIMEDOUT);
 	gone();
 }
 
 static void
-both_ioctls_need_a_descriptor_open_for_writing_and_others_get_enotty(void)
+read_and_write_need_a_descriptor_open_for_writing_others_get_enotty(void)
 {
 	struct hv_vss_opt_msg m;
+	struct hv_vss_heard h;
 	struct kern_file *reader;
 	int on = 1, off = 0;
 
@@ -202,6 +211,8 @@ both_ioctls_need_a_descriptor_open_for_writing_and_others_get_enotty(void)
 	reader = opens(APP_VSS_DEV_NAME, 0);
 	must_equal(kern_ioctl(reader, IOCHVVSSREAD, &m), EPERM);
 	must_equal(kern_ioctl(reader, IOCHVVSSWRITE, &m), EPERM);
+	must_equal(kern_ioctl(reader, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.version, HV_VSS_HEARD_VERSION);
 	must_equal(kern_ioctl(fs, _IO('v', 1), NULL), ENOTTY);
 	must_equal(kern_ioctl(fs, FIONBIO, &on), 0);	/* fcntl's */
 	must_equal(kern_ioctl(fs, FIOASYNC, &off), 0);
@@ -268,20 +279,27 @@ static void
 others_meet_a_driver_that_is_going_away(void)
 {
 	struct hv_vss_opt_msg m;
+	struct hv_vss_heard h;
 
 	must_equal(kern_ioctl(fs, IOCHVVSSREAD, &m), ENXIO);
 	must_equal(kern_poll(fs, POLLIN), POLLIN | POLLHUP);
 	must_equal(open_error(APP_VSS_DEV_NAME), ENXIO);
 	must_equal(kern_selected(), 2);
-	must_equal(host_hears(), 1);	/* its channel was closed first */
-	/* Whoever was in kevent(2) is back, has its event, and not lost it. */
+	/* The host was answered while its channel was open, and no more. */
+	must_equal(host_hears(), 0x80004005);
+	must_equal(host_hears(), 1);
+	must_equal(kern_ioctl(fs, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.req[0].why, HV_VSS_WHY_DETACHED);
+	must_equal(h.req[0].status, VSS_FAIL);
+	/* The sleeper in kevent(2) is back, has its event, and not lost it. */
 	must(note.active && (note.kn_flags & EV_EOF) != 0 && note.list != NULL);
 }
 
 static void
-detach_with_a_request_pending_wakes_everyone_and_kills_no_one(void)
+detach_with_a_request_pending_answers_it_wakes_all_and_kills_none(void)
 {
 	struct hv_vss_opt_msg m;
+	struct hv_vss_heard h;
 
 	running();
 	must_equal(kern_kevent(fs, &note, EVFILT_READ), 0);
@@ -295,6 +313,7 @@ detach_with_a_request_pending_wakes_everyone_and_kills_no_one(void)
 	must(note.list == NULL);	/* none is left to call an unloaded us */
 	must_equal(kern_ioctl(app, IOCHVVSSWRITE, &m), ENXIO);
 	must_equal(kern_ioctl(fs, IOCHVVSSREAD, &m), ENXIO);
+	must_equal(kern_ioctl(fs, IOCHVVSSHEARD, &h), ENXIO);
 	must((kern_poll(fs, POLLIN) & POLLHUP) != 0);
 	must_equal(open_error(FS_VSS_DEV_NAME), ENXIO);
 	must_equal(kern_callout_ms(), -1);
@@ -324,7 +343,7 @@ devd_hears_of_each_request_but_of_none_while_something_is_frozen(void)
 	says(fs, HV_VSS_CHECK, OK);
 	kern_runs_tasks();
 	must(strcmp(kern_events(),
-	    "HYPERV VSS check device=hvvssb0 result=success\n") == 0);
+	    "HYPERV VSS check device=hvvssb0 result=success why=done\n") == 0);
 	host_asks(IC_FREEZE);
 	says(app, HV_VSS_FREEZE, OK);
 	says(fs, HV_VSS_FREEZE, OK);
@@ -339,8 +358,9 @@ devd_hears_of_each_request_but_of_none_while_something_is_frozen(void)
 	says(app, HV_VSS_THAW, OK);
 	kern_runs_tasks();
 	must(strcmp(kern_events(),
-	    "HYPERV VSS check device=hvvssb0 result=failure\n"
-	    "HYPERV VSS thaw device=hvvssb0 result=success\n") == 0);
+	    "HYPERV VSS check device=hvvssb0 result=failure "
+	    "why=application-refused\n"
+	    "HYPERV VSS thaw device=hvvssb0 result=success why=done\n") == 0);
 	gone();
 }
 
@@ -359,7 +379,8 @@ what_was_held_back_is_told_when_the_daemon_dies(void)
 	kern_close(fs);
 	kern_runs_tasks();
 	must(strcmp(kern_events(),
-	    "HYPERV VSS freeze device=hvvssb0 result=failure\n") == 0);
+	    "HYPERV VSS freeze device=hvvssb0 result=failure "
+	    "why=daemon-timeout\n") == 0);
 	fs = opens(FS_VSS_DEV_NAME, FWRITE);
 	gone();
 }
@@ -402,8 +423,19 @@ sysctls_show_the_state_and_bound_the_time_limit(void)
 	kern_callout_fires();
 	host_asks(IC_CHECK);
 	must_equal(kern_callout_ms(), 2000);
-	must_equal(kern_sysctl_number("messages"), 2);
-	must_equal(kern_sysctl_number("answers"), 1);
+	kern_callout_fires();
+	must_equal(kern_sysctl_set("freeze_timeout_ms", 999), EINVAL);
+	must_equal(kern_sysctl_set("freeze_timeout_ms", 900001), EINVAL);
+	must_equal(kern_sysctl_set("freeze_timeout_ms", 900000), 0);
+	must_equal(kern_sysctl_number("freeze_timeout_ms"), 900000);
+	host_asks(IC_FREEZE);
+	must_equal(kern_callout_ms(), 900000);
+	kern_callout_fires();
+	must_equal(kern_sysctl_set("freeze_timeout_ms", 0), 0);
+	host_asks(IC_FREEZE);
+	must_equal(kern_callout_ms(), 2000);
+	must_equal(kern_sysctl_number("messages"), 4);
+	must_equal(kern_sysctl_number("answers"), 3);
 	gone();
 	must_equal(kern_sysctl_number("messages"), -1);
 }
@@ -428,13 +460,88 @@ the_console_says_what_failed_and_at_level_two_each_step(void)
 	gone();
 }
 
+/* Lines on the console, and forgets them. */
+static int
+lines(const char *with)
+{
+	const char *at = kern_console();
+	int n = 0;
+
+	while ((at = strstr(at, with)) != NULL) {
+		at++;
+		n++;
+	}
+	return (n);
+}
+
+static void
+the_console_is_bounded_however_much_a_host_or_a_program_causes(void)
+{
+	struct hv_vss_opt_msg foreign = { .opt = HV_VSS_CHECK, .msgid = 1 };
+
+	running();
+	for (int i = 0; i < 60; i++)
+		host_asks(99);
+	must_equal(lines("message refused"), 10);
+	/* In the next second it goes on, and says what was left out. */
+	kern_step_clock(1000000000);
+	host_asks(99);
+	must(strstr(kern_console(), "50 lines were left out") != NULL);
+	for (int i = 0; i < 20; i++)
+		host_asks(99);
+	must_equal(lines("message refused"), 9);
+	/* What is only said when it is asked for has a bound of its own. */
+	must_equal(kern_sysctl_set("log_level", 1), 0);
+	for (int i = 0; i < 150; i++)
+		must_equal(kern_ioctl(app, IOCHVVSSWRITE, &foreign), ENOENT);
+	must_equal(lines("never READ"), 100);
+	kern_step_clock(1000000000);
+	host_asks(99);
+	must(strstr(kern_console(), "11 lines were left out") != NULL);
+	gone();
+}
+
+static void
+the_daemon_is_told_which_process_refused(void)
+{
+	struct hv_vss_heard h;
+
+	attached();
+	kern_pid(501);
+	fs = opens(FS_VSS_DEV_NAME, FWRITE);
+	kern_pid(812);
+	app = opens(APP_VSS_DEV_NAME, FWRITE);
+	kern_pid(1);			/* a child of it answers */
+	host_asks(IC_FREEZE);
+	says(app, HV_VSS_FREEZE, NO);
+	must_equal(host_hears(), 0x80004005);
+	must_equal(kern_ioctl(fs, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.count, 1);
+	must_equal(h.req[0].opt, HV_VSS_FREEZE);
+	must_equal(h.req[0].status, VSS_FAIL);
+	must_equal(h.req[0].why, HV_VSS_WHY_APP_REFUSED);
+	must_equal(h.req[0].app, 1);
+	must_equal(h.req[0].pid, 812);
+	must(h.apps == 1 && h.app_pid[0] == 812 && h.app_pid[1] == 0);
+	gone();
+}
+
 static void
 an_answer_the_channel_refuses_and_a_broken_channel_are_reported(void)
 {
+	struct hv_vss_heard h;
+
 	running();
 	kern_fail_next("vmbus_chan_send", EAGAIN);
 	host_asks(IC_DM_INFO);
 	must(strstr(kern_console(), "did not reach the host") != NULL);
+	host_asks(IC_CHECK);
+	kern_fail_next("vmbus_chan_send", EAGAIN);
+	says(app, HV_VSS_CHECK, NO);
+	must_equal(kern_ioctl(fs, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.req[0].status, HV_VSS_HEARD_NOTHING);
+	must_equal(h.req[0].why, HV_VSS_WHY_APP_REFUSED);
+	must_equal(kern_sysctl_number("unsent"), 2);
 	kern_fail_next("vmbus_chan_recv", EIO);
 	host_asks(IC_DM_INFO);
 	must(strstr(kern_console(), "reading the channel failed") != NULL);
@@ -476,17 +583,19 @@ main(void)
 	holds(it_outbids_the_in_base_driver_for_the_vss_channel_and_no_other);
 	holds(what_the_host_said_before_the_channel_opened_is_answered);
 	holds(a_program_asleep_in_poll_or_kevent_is_woken_by_its_request);
-	holds(when_the_callout_fires_the_host_hears_failure_and_the_late_writer_too);
-	holds(both_ioctls_need_a_descriptor_open_for_writing_and_others_get_enotty);
+	holds(when_the_callout_fires_the_host_hears_failure_and_the_late_are_told);
+	holds(read_and_write_need_a_descriptor_open_for_writing_others_get_enotty);
 	holds(the_nodes_belong_to_root_and_are_bounded);
 	holds(unloading_is_refused_while_a_node_is_open);
-	holds(detach_with_a_request_pending_wakes_everyone_and_kills_no_one);
+	holds(detach_with_a_request_pending_answers_it_wakes_all_and_kills_none);
 	holds(it_can_be_attached_again_after_a_detach);
 	holds(devd_hears_of_each_request_but_of_none_while_something_is_frozen);
 	holds(what_was_held_back_is_told_when_the_daemon_dies);
 	holds(of_many_events_held_back_the_first_sixteen_are_told);
 	holds(sysctls_show_the_state_and_bound_the_time_limit);
 	holds(the_console_says_what_failed_and_at_level_two_each_step);
+	holds(the_console_is_bounded_however_much_a_host_or_a_program_causes);
+	holds(the_daemon_is_told_which_process_refused);
 	holds(an_answer_the_channel_refuses_and_a_broken_channel_are_reported);
 	holds(each_step_of_attach_that_fails_undoes_those_before_it);
 	holds(an_open_that_devfs_cannot_keep_leaves_no_opener_behind);

@@ -43,6 +43,10 @@ a_message_is_taken_only_at_the_length_its_type_needs(void)
 		{ 5, IC_DM_INFO, 40, VSS_IC_DM_INFO },
 		{ 5, IC_FREEZE, 36, VSS_IC_FREEZE },
 		{ 5, IC_THAW, 36, VSS_IC_THAW },
+		{ 5, IC_CREATE, 36, VSS_IC_NOTHING_TO_DO },
+		{ 5, IC_DELETE, 36, VSS_IC_NOTHING_TO_DO },
+		{ 5, IC_BU_COMPLETE, 36, VSS_IC_NOTHING_TO_DO },
+		{ 5, IC_AUTO_RECOVER, 36, VSS_IC_NOTHING_TO_DO },
 	};
 	uint8_t m[64];
 
@@ -71,8 +75,7 @@ every_other_type_and_operation_is_unsupported(void)
 	for (unsigned op = 0; op <= 0xff; op++) {
 		ic_vss(m, op);
 		must_equal(vss_ic_kind(m, 40) == VSS_IC_UNSUPPORTED,
-		    op != IC_CHECK && op != IC_DM_INFO && op != IC_FREEZE &&
-		    op != IC_THAW);
+		    op > IC_AUTO_RECOVER);
 	}
 }
 

@@ -30,10 +30,12 @@ struct ghost {
 	uint8_t		frozen[OPENERS];	/* READ FREEZE, no THAW yet */
 	uint8_t		asked[OPENERS];		/* READ, not answered */
 	uint8_t		said_yes[OPENERS];	/* to the pending request */
+	uint8_t		said_no;		/* an app, to the pending THAW */
 	uint64_t	part_id[OPENERS];	/* the request READ last */
 	uint64_t	own_id[OPENERS];
 	uint8_t		own_read[OPENERS];	/* has own_id to answer */
 	uint64_t	late_id[OPENERS];
+	uint64_t	told_late[OPENERS];	/* what IOCHVVSSHEARD tells */
 	uint32_t	pending_opt;		/* what the host waits for */
 };
 
@@ -45,16 +47,18 @@ static struct world w;
 static struct ghost g;
 
 /* What happened within the event at hand. */
-static int ended, ended_ok;
+static int ended, ended_ok, answered, notes;
 static uint32_t ended_opt;
+static struct hv_vss_heard_req noted;
 
-static void
+static int
 walk_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 {
 	(void)arg;
 	(void)len;
-	if (xactid == 1)	/* a negotiation or a refused message */
-		return;
+	if (xactid == 1)	/* a negotiation */
+		return (0);
+	answered++;
 	must_say(w.answered[xactid] == 0, "answered twice");
 	w.answered[xactid] = 1;
 	if (xactid == 2) {
@@ -66,14 +70,110 @@ walk_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 		for (int i = 0; i < OPENERS; i++) {
 			if (g.asked[i])
 				g.late_id[i] = g.part_id[i];
-			if (!ended_ok || ended_opt == HV_VSS_THAW)
+			if (!ended_ok)
 				continue;
+			must_say(!g.said_no, "success, and an app said no");
 			must_say(!g.asked[i], "success before %d answered", i);
 			must_say(i != FS || g.said_yes[FS],
 			    "success without the fs node");
 		}
 		memset(g.asked, 0, sizeof(g.asked));
 		memset(g.said_yes, 0, sizeof(g.said_yes));
+		g.said_no = 0;
+	}
+	return (0);
+}
+
+static void
+walk_done(void *arg, const struct hv_vss_heard_req *heard, int may_hold)
+{
+	struct world *world = arg;
+
+	must_equal(may_hold, world->core.openers[FS].holds);
+	notes++;
+	noted = *heard;
+}
+
+/* The reason that was noted is the one that the observer sees. */
+static void
+noted_rightly(enum event_kind kind, int i, const struct ghost *before,
+    int fs_asked)
+{
+	enum hv_vss_why why = (enum hv_vss_why)noted.why;
+	int was_no = before->said_no || (kind == EV_NO && i != FS);
+
+	must_equal(notes, answered);
+	if (notes == 0)
+		return;
+	must_equal(notes, 1);
+	must(noted.msgid != 0);
+	must_equal(noted.status == VSS_SUCCESS, why == HV_VSS_WHY_DONE);
+	must_equal(noted.app != 0, why == HV_VSS_WHY_APP_REFUSED ||
+	    why == HV_VSS_WHY_APP_TIMEOUT || why == HV_VSS_WHY_APP_GONE);
+	switch (kind) {
+	case EV_CHECK:
+	case EV_FREEZE:
+	case EV_THAW:
+		must_equal(why, !before->core.openers[FS].open ?
+		    HV_VSS_WHY_FS_CLOSED : kind == EV_THAW &&
+		    before->pending_opt != HV_VSS_THAW ?
+		    HV_VSS_WHY_DISPLACED : HV_VSS_WHY_BUSY);
+		break;
+	case EV_TIMEOUT:
+		must_equal(why, fs_asked ? HV_VSS_WHY_FS_TIMEOUT :
+		    HV_VSS_WHY_APP_TIMEOUT);
+		must(fs_asked || before->core.openers[noted.app].part ==
+		    VSS_PART_QUEUED || before->asked[noted.app]);
+		break;
+	case EV_DETACH:
+		must_equal(why, HV_VSS_WHY_DETACHED);
+		break;
+	case EV_CLOSE:
+		if (i == FS)
+			must_equal(why, HV_VSS_WHY_FS_GONE);
+		else if (before->pending_opt != HV_VSS_THAW)
+			must(why == HV_VSS_WHY_APP_GONE &&
+			    noted.app == (uint32_t)i);
+		else
+			must_equal(why, was_no ? HV_VSS_WHY_APP_REFUSED :
+			    HV_VSS_WHY_DONE);
+		break;
+	case EV_YES:
+	case EV_NO:
+		if (kind == EV_NO && i == FS)
+			must_equal(why, HV_VSS_WHY_FS_REFUSED);
+		else
+			must_equal(why, was_no ? HV_VSS_WHY_APP_REFUSED :
+			    HV_VSS_WHY_DONE);
+		must(!was_no || before->pending_opt == HV_VSS_THAW ||
+		    noted.app == (uint32_t)i);
+		break;
+	default:
+		must_say(0, "event %d ended a request", kind);
+	}
+}
+
+/* What each opener is told fits what it did, and changes nothing. */
+static void
+told_rightly(void)
+{
+	struct hv_vss_heard h;
+	uint32_t apps = 0;
+
+	for (int j = 0; j < OPENERS; j++)
+		apps += j != FS && w.core.openers[j].open;
+	for (int j = 0; j < OPENERS; j++) {
+		int error = vss_core_ioctl(&w.core, j, IOCHVVSSHEARD, 0, &h);
+
+		must_equal(error, w.core.openers[j].open ? 0 : ENXIO);
+		if (error != 0)
+			continue;
+		must_equal(h.version, HV_VSS_HEARD_VERSION);
+		must_equal(h.late, g.told_late[j]);
+		must_equal(h.apps, apps);
+		must(h.count <= HV_VSS_HEARD_MAX && h.count <= h.total);
+		must(notes == 0 || (h.count != 0 &&
+		    h.req[h.count - 1].msgid == noted.msgid));
 	}
 }
 
@@ -192,7 +292,9 @@ write_one(int i, enum event_kind kind)
 		break;
 	case EV_LATE:
 		m.msgid = g.late_id[i];
-		want = ETIMEDOUT;
+		want = i == FS ? ETIMEDOUT : 0;
+		if (!w.core.detached)
+			g.told_late[i] = m.msgid;
 		break;
 	default:
 		m.msgid = 12345;
@@ -204,6 +306,8 @@ write_one(int i, enum event_kind kind)
 		g.late_id[i] = g.part_id[i];
 		g.asked[i] = 0;
 		g.said_yes[i] = kind == EV_YES;
+		g.said_no |= kind == EV_NO && i != FS &&
+		    g.pending_opt == HV_VSS_THAW;
 	} else if (kind == EV_OWN_DONE) {
 		g.late_id[i] = g.own_id[i];
 		g.own_read[i] = 0;
@@ -245,7 +349,7 @@ open_one(int i)
 {
 	int opener = -1;
 	int error = vss_core_open(&w.core, i == FS ? VSS_NODE_FS :
-	    VSS_NODE_APP, &opener);
+	    VSS_NODE_APP, 1, &opener);
 
 	if (w.core.detached) {
 		must_equal(error, ENXIO);
@@ -255,7 +359,7 @@ open_one(int i)
 	must_equal(error, 0);
 	g.frozen[opener] = g.asked[opener] = g.said_yes[opener] = 0;
 	g.own_read[opener] = 0;
-	g.late_id[opener] = 0;
+	g.late_id[opener] = g.told_late[opener] = 0;
 }
 
 static void
@@ -263,9 +367,11 @@ step(enum event_kind kind, int i)
 {
 	const uint16_t offer[] = { 3, 0, 5, 0 };
 	uint8_t m[IC_ROOM];
-	struct vss_core before = w.core;
+	struct ghost before = g;
+	int fs_asked = w.core.stage == VSS_ASKING_FS;
 
-	ended = 0;
+	before.core = w.core;
+	ended = answered = notes = 0;
 	w.answered[2] = 0;
 	w.now += 5000;
 	events_tried++;
@@ -281,7 +387,7 @@ step(enum event_kind kind, int i)
 		break;
 	case EV_NEGOTIATE:
 		vss_core_host_msg(&w.core, m, ic_negotiate(m, 1, 1, offer), 1);
-		must_equal(w.core.stage, before.stage);
+		must_equal(w.core.stage, before.core.stage);
 		break;
 	case EV_TIMEOUT:
 		time_is_up(&w);
@@ -307,6 +413,8 @@ step(enum event_kind kind, int i)
 		break;
 	}
 	w.trace[0] = '\0';
+	noted_rightly(kind, i, &before, fs_asked);
+	told_rightly();
 
 	/* Each message has been answered, or is the one that is pending. */
 	must_equal(w.core.counters.messages - w.core.counters.answers,
@@ -356,9 +464,7 @@ key_of(const struct ghost *s, uint8_t *key)
 	key[n++] = s->core.detached;
 	key[n++] = s->core.stage;
 	key[n++] = (uint8_t)s->pending_opt;
-	key[n++] = s->core.stage == VSS_IDLE ? 0 :
-	    (uint8_t)(s->core.req.apps_asked * 2 +
-	    (s->core.req.status != HV_S_OK));
+	key[n++] = s->core.stage != VSS_IDLE && s->core.req.app != 0;
 	for (int i = 0; i < OPENERS; i++) {
 		const struct vss_opener *o = &s->core.openers[i];
 
@@ -366,7 +472,7 @@ key_of(const struct ghost *s, uint8_t *key)
 		    o->own << 4);
 		key[n++] = (uint8_t)(s->frozen[i] | s->asked[i] << 1 |
 		    s->said_yes[i] << 2 | s->own_read[i] << 3 |
-		    (s->late_id[i] != 0) << 4);
+		    (s->late_id[i] != 0) << 4 | (i == FS && s->said_no) << 5);
 	}
 	return (n);
 }
@@ -404,6 +510,7 @@ start(void)
 	walk_ops = world_ops;
 	walk_ops.send = walk_send;
 	walk_ops.notify = walk_notify;
+	walk_ops.done = walk_done;
 	vss_core_init(&w.core, &(struct vss_core_config){ .max_apps = APPS },
 	    &walk_ops, &w);
 	g.core = w.core;

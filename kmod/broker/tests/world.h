@@ -6,7 +6,8 @@
  * words ("arm", "wake app1", "ok CHECK"); did() compares and clears it.
  *
  * Rules that hold in every test are asserted here: each message is answered
- * once, nobody is woken who has not opened, no request waits without a timer.
+ * once, no closed opener is woken, no request waits without a timer, and the
+ * reason that is noted fits the answer.
  */
 #ifndef _WORLD_H_
 #define	_WORLD_H_
@@ -31,8 +32,9 @@ struct world {
 	uint8_t		answered[WORLD_HOST_MSGS];
 	uint8_t		answer[IC_ROOM];	/* the last one */
 	size_t		answer_len;
+	int		unsendable;		/* the errno of each answer */
 	int		done_calls;
-	uint32_t	done_opt, done_status;
+	uint32_t	done_opt, done_status, done_why;
 	int		done_may_hold;
 	char		trace[1024];
 };
@@ -73,7 +75,7 @@ world_now(void *arg)
 	return (((struct world *)arg)->now);
 }
 
-static void
+static int
 world_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 {
 	struct world *w = arg;
@@ -84,9 +86,10 @@ world_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 	must_equal(msg[25], 1 | 4);
 	memcpy(w->answer, msg, len);
 	w->answer_len = len;
-	trace(w, ic_status(msg) == HV_S_OK ? "ok " :
-	    ic_status(msg) == HV_E_FAIL ? "fail " : "unsupported ",
+	trace(w, w->unsendable != 0 ? "unsent " : ic_status(msg) == HV_S_OK ?
+	    "ok " : ic_status(msg) == HV_E_FAIL ? "fail " : "unsupported ",
 	    word_for_operation(w->kind[xactid]));
+	return (w->unsendable);
 }
 
 static void
@@ -122,15 +125,18 @@ world_cancel(void *arg)
 }
 
 static void
-world_done(void *arg, uint32_t opt, uint64_t msgid, uint32_t status,
-    int may_hold)
+world_done(void *arg, const struct hv_vss_heard_req *heard, int may_hold)
 {
 	struct world *w = arg;
 
-	(void)msgid;
+	must_say((heard->why == HV_VSS_WHY_DONE) ==
+	    (ic_status(w->answer) == HV_S_OK), "why and answer differ");
+	must_equal(heard->status, w->unsendable != 0 ? HV_VSS_HEARD_NOTHING :
+	    heard->why == HV_VSS_WHY_DONE ? OK : NO);
 	w->done_calls++;
-	w->done_opt = opt;
-	w->done_status = status;
+	w->done_opt = heard->opt;
+	w->done_status = heard->status;
+	w->done_why = heard->why;
 	w->done_may_hold = may_hold;
 }
 
@@ -205,9 +211,11 @@ host_negotiates(struct world *w)
 static inline int
 opens(struct world *w, enum vss_node node)
 {
+	static int32_t pid = 100;
 	int opener = -1;
 
-	must_equal(vss_core_open(&w->core, node, &opener), 0);
+	must_equal(vss_core_open(&w->core, node, ++pid, &opener), 0);
+	must_equal(w->core.openers[opener].pid, pid);
 	must(node == VSS_NODE_FS ? opener == FS : opener > FS);
 	return (opener);
 }
@@ -254,6 +262,27 @@ time_is_up(struct world *w)
 	must(w->timer_armed);
 	w->timer_armed = 0;
 	vss_core_timeout(&w->core);
+}
+
+/* What IOCHVVSSHEARD tells this opener. */
+static inline struct hv_vss_heard
+hears(struct world *w, int opener)
+{
+	struct hv_vss_heard h;
+
+	memset(&h, 0xa5, sizeof(h));
+	must_equal(vss_core_ioctl(&w->core, opener, IOCHVVSSHEARD, 0, &h), 0);
+	return (h);
+}
+
+/* The newest request that the daemon is told of. */
+static inline struct hv_vss_heard_req
+last_heard(struct world *w)
+{
+	struct hv_vss_heard h = hears(w, FS);
+
+	must(h.count != 0);
+	return (h.req[h.count - 1]);
 }
 
 /* A guest with the daemon and that many applications. */

@@ -182,6 +182,21 @@ nanotime(struct timespec *ts)
 	ts->tv_nsec = clock_ns % 1000000000;
 }
 
+/* As the kernel's: once more than maxpps in the second since lasttime, no. */
+int
+ppsratecheck(struct timeval *lasttime, int *curpps, int maxpps)
+{
+	int64_t ticks = clock_ns / (1000000000 / hz);
+
+	if (lasttime->tv_sec == 0 || ticks - lasttime->tv_sec >= hz) {
+		lasttime->tv_sec = ticks;
+		*curpps = 1;
+		return (maxpps != 0);
+	}
+	++*curpps;
+	return (maxpps < 0 || *curpps <= maxpps);
+}
+
 void
 kern_step_clock(int64_t ns)
 {

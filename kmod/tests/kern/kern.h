@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -212,6 +213,7 @@ int	resource_int_value(const char *, int, const char *, int *);
 int	resource_disabled(const char *, int);
 void	devctl_notify(const char *, const char *, const char *, const char *);
 void	nanotime(struct timespec *);
+int	ppsratecheck(struct timeval *, int *, int);
 
 /* VMBus */
 struct hyperv_guid { uint8_t hv_guid[16]; };

@@ -16,7 +16,7 @@ static struct device bus = { .name = "bus0" }, child;
 static int child_added;
 static struct { const char *bus; driver_t *driver; } drivers[4];
 static struct { char name[32]; int value; } hints[4];
-static char events[1024], console[4096];
+static char events[2048], console[16384];
 
 void
 kern_bus_reset(void)

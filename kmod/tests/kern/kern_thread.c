@@ -40,7 +40,8 @@ struct kern_stack {
 struct kern_threads kern_threads = TAILQ_HEAD_INITIALIZER(kern_threads);
 struct proc proc0;
 struct mtx kern_proc_mtx = { 1, 0 };
-static struct proc user_proc = { 4711 };
+enum { USER_PID = 4711 };
+static struct proc user_proc = { USER_PID };
 static struct ucred user_cred = { 0, 1 }, kernel_cred = { 0, 1 };
 static struct thread user = { .td_proc = &user_proc, .td_ucred = &user_cred };
 static struct thread *running = &user;
@@ -61,6 +62,12 @@ kern_become(int is_jailed, int is_root)
 {
 	user_cred.jailed = is_jailed;
 	user_cred.root = is_root;
+}
+
+void
+kern_pid(int pid)
+{
+	user_proc.p_pid = pid;
 }
 
 int
@@ -334,4 +341,5 @@ kern_thread_reset(void)
 	    TAILQ_FIRST(&kern_threads)->td_name));
 	naps = 0;
 	kern_become(0, 1);
+	kern_pid(USER_PID);
 }

@@ -172,6 +172,7 @@ int	kern_load(void);		/* of the one module with events */
 int	kern_unload(void);		/* QUIESCE, then UNLOAD */
 int	kern_shutdown(int howto);	/* 0: nothing listens */
 void	kern_become(int is_jailed, int is_root);
+void	kern_pid(int pid);		/* of the test, until kern_reset() */
 /* Runs each thread that can go on, once; how many did. */
 int	kern_run_threads(void);
 /* Runs the nth (from 0) of those that can; 0: there is none. */

@@ -11,7 +11,7 @@ struct vmbus_channel { vmbus_chan_callback_t cb; void *arg; int open,
 struct packet { size_t len; uint64_t xactid; uint8_t data[1024]; };
 
 static struct vmbus_channel channel;
-static struct packet to_guest[32], to_host[64];
+static struct packet to_guest[32], to_host[256];
 static unsigned to_guest_n, to_host_n, to_host_read;
 static uint64_t last_xactid;
 

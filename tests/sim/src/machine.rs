@@ -141,7 +141,7 @@ impl Machine {
         if !inner.present {
             return Err(Errno::ENXIO);
         }
-        let opened = inner.driver.open(node);
+        let opened = inner.driver.open(node, pid);
         let result = opened.map(|opener| {
             let handle = inner.next_handle;
             inner.next_handle += 1;

@@ -16,7 +16,7 @@ use fuser::{
 };
 
 use crate::attributes::attributes;
-use crate::driver::{Access, Node, READ};
+use crate::driver::{Access, HEARD, Node, READ};
 use crate::iclog::IcLog;
 use crate::machine::{Machine, Readiness};
 use crate::suspend::{Job, Suspender};
@@ -86,6 +86,13 @@ impl Nodes {
     }
 }
 
+/// The process that a thread belongs to. FUSE tells the thread, FreeBSD's drivers see the process.
+fn process_of(thread: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    process.unwrap_or(thread)
+}
+
 impl Filesystem for Nodes {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let entry = ENTRIES.iter().find(|entry| parent == INodeNo::ROOT && entry.name == name);
@@ -128,7 +135,7 @@ impl Filesystem for Nodes {
         let access = if flags.acc_mode() == OpenAccMode::O_RDONLY { Access::Reading } else { Access::Writing };
         let node = ENTRIES.iter().find(|entry| entry.inode == inode).and_then(|entry| entry.node);
         let opened = match node {
-            Some(node) => self.machine.open(node, access, request.pid(), &self.log),
+            Some(node) => self.machine.open(node, access, process_of(request.pid()), &self.log),
             None => self.number(inode, access),
         };
         match opened {
@@ -192,7 +199,7 @@ impl Filesystem for Nodes {
             return freezer.ioctl(call, reply);
         }
         match self.machine.ioctl(handle.0, command, input, &self.log) {
-            Ok(message) if command == READ => reply.ioctl(0, &message),
+            Ok(message) if command == READ || command == HEARD => reply.ioctl(0, &message),
             Ok(_) => reply.ioctl(0, &[]),
             Err(errno) => reply.error(Errno::from_i32(errno as i32)),
         }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hv_vss_app::{App, DeviceError, Event, LetGo};
+use hv_vss_app::{App, AppError, DeviceError, Event, LetGo};
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
 use hv_vss_stories::{LIMIT, Stage, both_drivers, our_driver};
 
@@ -19,6 +19,8 @@ const SOON: Duration = Duration::from_secs(5);
 enum Did {
     Accepted,
     Rested,
+    /// It came to rest, but the driver had given up on it.
+    Late,
     Refused,
     WentOn(LetGo),
 }
@@ -80,9 +82,11 @@ fn live(mut app: App, manners: Manners, tell: &Sender<Did>, death: &Receiver<()>
                 if let Manners::TakesLong(span) = manners {
                     std::thread::sleep(span);
                 }
-                // The driver may have given up meanwhile; the THAW then finds it at work.
-                let _ = freeze.release();
-                Did::Rested
+                match freeze.release() {
+                    Ok(()) => Did::Rested,
+                    Err(AppError::TooLate) => Did::Late,
+                    Err(error) => panic!("{error}"),
+                }
             }
             (Event::Thaw(why), _) => Did::WentOn(why),
             (Event::Gone(_), _) => return,
@@ -243,6 +247,18 @@ our_driver! {
         guest.host_may_not(Freeze);
         app.did(Did::Rested);
         app.did(Did::WentOn(LetGo::Thaw));
+        guest.runs();
+    }
+
+    fn a_late_application_learns_of_it_and_the_next_backup_works(stage: Stage) {
+        let guest = stage.disk("data").start();
+        let node = guest.stage().application_node();
+        let late = Application::starts(&node, Manners::TakesLong(LIMIT + MS(300)), SOON);
+        guest.host_may_not(Freeze);
+        late.did(Did::Late);
+        guest.host_may(Check);
+        late.did(Did::Accepted);
+        late.did_nothing_more();
         guest.runs();
     }
 

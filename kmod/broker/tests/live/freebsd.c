@@ -98,6 +98,12 @@ live_time_limit_passes(void)
 	usleep((limit_ms + A_MOMENT_MS) * 1000);
 }
 
+int
+live_pid(void)
+{
+	return (getpid());
+}
+
 void
 live_begin(void)
 {

@@ -121,9 +121,10 @@ a_refused_freeze_is_thawed_for_the_application(void)
 }
 
 static void
-the_time_limit_ends_a_request_and_the_late_writer_learns_it(void)
+the_time_limit_ends_a_request_and_late_writers_learn_it(void)
 {
 	struct hv_vss_opt_msg m;
+	struct hv_vss_heard h;
 
 	all_open();
 	must_equal(live_set_timeout_ms(999), EINVAL);
@@ -132,10 +133,20 @@ the_time_limit_ends_a_request_and_the_late_writer_learns_it(void)
 	m = reads(app, HV_VSS_FREEZE);
 	live_time_limit_passes();
 	must_equal(hears(), 0x80004005);
-	must_equal(live_ioctl(app, IOCHVVSSWRITE, &m), ETIMEDOUT);
+	must_equal(live_ioctl(app, IOCHVVSSWRITE, &m), 0);
+	must_equal(live_ioctl(app, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.late, m.msgid);
 	m.msgid++;
 	must_equal(live_ioctl(app, IOCHVVSSWRITE, &m), ENOENT);
 	says(app, HV_VSS_THAW, VSS_SUCCESS);
+	asks(IC_THAW);
+	m = reads(fs, HV_VSS_THAW);
+	live_time_limit_passes();
+	must_equal(hears(), 0x80004005);
+	must_equal(live_ioctl(fs, IOCHVVSSWRITE, &m), ETIMEDOUT);
+	must_equal(live_ioctl(fs, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.late, m.msgid);
+	must_equal(h.req[h.count - 1].why, HV_VSS_WHY_FS_TIMEOUT);
 	must_equal(live_set_timeout_ms(15000), 0);
 	all_closed();
 }
@@ -154,9 +165,46 @@ closing_the_daemons_node_answers_the_host_at_once(void)
 }
 
 static void
+the_daemon_is_told_what_the_host_heard_and_who_was_the_reason(void)
+{
+	static const uint32_t zero[5];
+	struct hv_vss_heard before, h;
+	struct hv_vss_heard_req *last;
+
+	all_open();
+	must_equal(live_ioctl(fs, IOCHVVSSHEARD, &before), 0);
+	must_equal(before.version, HV_VSS_HEARD_VERSION);
+	asks(IC_CHECK);
+	says(app, HV_VSS_CHECK, VSS_FAIL);
+	must_equal(hears(), 0x80004005);
+	asks(IC_CREATE);
+	must_equal(hears(), 0);
+	must_equal(live_ioctl(fs, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.total, before.total + 1);
+	must(h.count != 0 && h.count <= HV_VSS_HEARD_MAX);
+	last = &h.req[h.count - 1];
+	must_equal(last->opt, HV_VSS_CHECK);
+	must_equal(last->status, VSS_FAIL);
+	must_equal(last->why, HV_VSS_WHY_APP_REFUSED);
+	must_equal(last->app, 1);
+	must_equal(last->pid, live_pid());
+	must_equal(h.apps, 1);
+	must_equal(h.app_pid[0], live_pid());
+	must(memcmp(h.reserved, zero, sizeof(h.reserved)) == 0);
+	must(memcmp(last->reserved, zero, sizeof(last->reserved)) == 0);
+	/* An application is told the same, but no process. */
+	must_equal(live_ioctl(app, IOCHVVSSHEARD, &h), 0);
+	must_equal(h.total, before.total + 1);
+	must_equal(h.req[h.count - 1].pid, 0);
+	must_equal(h.app_pid[0], 0);
+	all_closed();
+}
+
+static void
 openers_are_bounded_and_rights_are_demanded(void)
 {
 	struct hv_vss_opt_msg m;
+	struct hv_vss_heard h;
 	int fd, more[7];
 
 	all_open();
@@ -167,6 +215,8 @@ openers_are_bounded_and_rights_are_demanded(void)
 		    &more[i]), 0);
 	must_equal(live_open(APP_VSS_DEV_NAME, LIVE_READ_ONLY, &fd), EBUSY);
 	must_equal(live_ioctl(more[0], IOCHVVSSREAD, &m), EPERM);
+	must_equal(live_ioctl(more[0], IOCHVVSSHEARD, &h), 0);
+	must_equal(h.apps, 8);
 	must_equal(live_ioctl(fs, _IO('v', 1), NULL), ENOTTY);
 	for (int i = 0; i < 7; i++)
 		live_close(more[i]);
@@ -180,8 +230,9 @@ main(void)
 	holds(a_whole_backup_passes_through_the_nodes_in_order);
 	holds(kevent_reports_a_request);
 	holds(a_refused_freeze_is_thawed_for_the_application);
-	holds(the_time_limit_ends_a_request_and_the_late_writer_learns_it);
+	holds(the_time_limit_ends_a_request_and_late_writers_learn_it);
 	holds(closing_the_daemons_node_answers_the_host_at_once);
+	holds(the_daemon_is_told_what_the_host_heard_and_who_was_the_reason);
 	holds(openers_are_bounded_and_rights_are_demanded);
 	live_end();
 	return (check_result());

@@ -25,6 +25,7 @@ int	live_write(int fd, const void *message, size_t len);
 int	live_read(int fd, void *message, size_t room, size_t *len);
 int	live_set_timeout_ms(unsigned ms);
 void	live_time_limit_passes(void);	/* a bit more than what was set */
+int	live_pid(void);			/* that the driver sees */
 void	live_begin(void);
 void	live_end(void);
 

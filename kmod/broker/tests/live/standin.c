@@ -74,10 +74,17 @@ live_time_limit_passes(void)
 	kern_callout_fires();
 }
 
+int
+live_pid(void)
+{
+	return (curthread->td_proc->p_pid);
+}
+
 void
 live_begin(void)
 {
 	kern_reset();
+	kern_pid(4242);
 	kern_set_tunable("testhost", 1);
 	if (kern_attach("nexus") != 0)
 		kern_panic("the test host does not attach");

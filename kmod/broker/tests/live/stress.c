@@ -78,7 +78,13 @@ static void
 answer(int fd)
 {
 	struct hv_vss_opt_msg m;
+	struct hv_vss_heard h;
 
+	/* What must not be, whatever happens: this ends the part. */
+	if (ioctl(fd, IOCHVVSSHEARD, &h) == 0 &&
+	    (h.version != HV_VSS_HEARD_VERSION || h.count > h.total ||
+	    h.count > HV_VSS_HEARD_MAX))
+		_exit(1);
 	if (ioctl(fd, IOCHVVSSREAD, &m) == -1 || m.status != VSS_SUCCESS)
 		return;
 	m.status = arc4random_uniform(4) == 0 ? VSS_FAIL : VSS_SUCCESS;

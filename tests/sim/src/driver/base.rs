@@ -25,7 +25,8 @@ use hv_vss_platform::clock::{self, Monotonic};
 use nix::errno::Errno;
 
 use super::{
-    Access, CHECK, Driver, Effect, FAIL, FREEZE, MESSAGE, Node, Opener, READ, SUCCESS, Standing, THAW, WRITE, WallClock,
+    ACCOUNT, Access, CHECK, Driver, Effect, FAIL, FREEZE, HEARD, MESSAGE, Node, Opener, READ, SUCCESS, Standing, THAW,
+    WRITE, WallClock,
 };
 use crate::ic;
 
@@ -261,7 +262,7 @@ impl Driver for Base {
         self.receive();
     }
 
-    fn open(&mut self, node: Node) -> Result<Opener, Errno> {
+    fn open(&mut self, node: Node, _pid: u32) -> Result<Opener, Errno> {
         let side = side_of(node);
         if self.sides[side].open {
             return Err(Errno::EBUSY);
@@ -284,7 +285,8 @@ impl Driver for Base {
             WRITE => self.write(side_at(opener), input),
             _ => {}
         }
-        Ok(vec![0; MESSAGE])
+        // As the kernel copies out what no driver has filled.
+        Ok(vec![0; if command == HEARD { ACCOUNT } else { MESSAGE }])
     }
 
     fn is_readable(&self, opener: Opener) -> bool {

@@ -17,8 +17,12 @@ use serde::{Deserialize, Serialize};
 pub const READ: u32 = nix::request_code_read!(b'v', 2, MESSAGE) as u32;
 /// Answers one.
 pub const WRITE: u32 = nix::request_code_write!(b'v', 3, MESSAGE) as u32;
-/// Bytes in the message both of them carry.
+/// What the host heard; our driver's own.
+pub(crate) const HEARD: u32 = nix::request_code_read!(b'v', 4, ACCOUNT) as u32;
+/// Bytes in the message that READ and WRITE carry.
 pub const MESSAGE: usize = 64;
+/// Bytes in what HEARD copies out.
+pub(crate) const ACCOUNT: usize = 720;
 
 /// The message's `opt` for each kind of request.
 pub(crate) const CHECK: u32 = 1;
@@ -76,7 +80,7 @@ pub struct Standing {
 
 pub(crate) trait Driver: Send {
     fn host_message(&mut self, xactid: u64, bytes: &[u8]);
-    fn open(&mut self, node: Node) -> Result<Opener, Errno>;
+    fn open(&mut self, node: Node, pid: u32) -> Result<Opener, Errno>;
     fn close(&mut self, opener: Opener);
     /// What the ioctl copies out, or its errno.
     fn ioctl(&mut self, opener: Opener, command: u32, access: Access, input: &[u8]) -> Result<Vec<u8>, Errno>;

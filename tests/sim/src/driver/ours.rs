@@ -10,7 +10,7 @@ use std::time::Duration;
 use hv_vss_platform::clock::{self, Monotonic};
 use nix::errno::Errno;
 
-use super::{Access, Driver, Effect, MESSAGE, Node, Opener, Standing, WallClock};
+use super::{ACCOUNT, Access, Driver, Effect, HEARD, MESSAGE, Node, Opener, Standing, WallClock};
 
 /// `enum vss_node`.
 const NODE_FS: c_int = 0;
@@ -21,23 +21,24 @@ const NODE_APP: c_int = 1;
 struct Config {
     max_apps: u32,
     timeout_ms: u32,
+    freeze_timeout_ms: u32,
 }
 
 /// `struct vss_core_ops`.
 #[repr(C)]
 struct Ops {
     now_ns: extern "C" fn(*mut c_void) -> u64,
-    send: unsafe extern "C" fn(*mut c_void, u64, *mut u8, usize),
+    send: unsafe extern "C" fn(*mut c_void, u64, *mut u8, usize) -> c_int,
     notify: extern "C" fn(*mut c_void, c_int),
     timer_arm: extern "C" fn(*mut c_void, u32),
     timer_cancel: extern "C" fn(*mut c_void),
-    done: Option<extern "C" fn(*mut c_void, u32, u64, u32, c_int)>,
+    done: Option<extern "C" fn(*mut c_void, *const c_void, c_int)>,
     log: unsafe extern "C" fn(*mut c_void, c_int, *const c_char, c_int, u32, u64),
 }
 
-/// `struct hv_vss_opt_msg`, as bytes: nothing here looks into it.
+/// The struct of any of the ioctls, as bytes: nothing here looks into it.
 #[repr(C, align(8))]
-struct OptMsg([u8; MESSAGE]);
+struct Argument([u8; ACCOUNT]);
 
 unsafe extern "C" {
     fn vss_core_size() -> usize;
@@ -46,9 +47,9 @@ unsafe extern "C" {
     fn vss_core_detach(core: *mut c_void);
     fn vss_core_set_timeout_ms(core: *mut c_void, timeout_ms: u32);
     fn vss_core_host_msg(core: *mut c_void, msg: *mut u8, len: usize, xactid: u64);
-    fn vss_core_open(core: *mut c_void, node: c_int, opener: *mut c_int) -> c_int;
+    fn vss_core_open(core: *mut c_void, node: c_int, pid: i32, opener: *mut c_int) -> c_int;
     fn vss_core_close(core: *mut c_void, opener: c_int);
-    fn vss_core_ioctl(core: *mut c_void, opener: c_int, cmd: c_ulong, writing: c_int, msg: *mut OptMsg) -> c_int;
+    fn vss_core_ioctl(core: *mut c_void, opener: c_int, cmd: c_ulong, writing: c_int, data: *mut Argument) -> c_int;
     fn vss_core_is_readable(core: *const c_void, opener: c_int) -> c_int;
     fn vss_core_timeout(core: *mut c_void);
     fn vss_core_stage(core: *const c_void) -> c_int;
@@ -83,7 +84,7 @@ impl Ours {
         let memory = unsafe { alloc_zeroed(layout) };
         let core = NonNull::new(memory.cast()).unwrap_or_else(|| handle_alloc_error(layout));
         let kept = Box::new(RefCell::new(Kept { clock, timer: None, effects: Vec::new() }));
-        let config = Config { max_apps: 0, timeout_ms: milliseconds(limit) };
+        let config = Config { max_apps: 0, timeout_ms: milliseconds(limit), freeze_timeout_ms: 0 };
         let ops = Ops { now_ns, send, notify, timer_arm, timer_cancel, done: None, log };
         let arg = (&raw const *kept).cast_mut().cast();
         // SAFETY: the memory has the size and alignment the core asked for; config and ops are copied; kept outlives the core.
@@ -106,10 +107,11 @@ impl Driver for Ours {
         unsafe { vss_core_host_msg(self.core.as_ptr(), scratch.as_mut_ptr(), scratch.len(), xactid) };
     }
 
-    fn open(&mut self, node: Node) -> Result<Opener, Errno> {
+    fn open(&mut self, node: Node, pid: u32) -> Result<Opener, Errno> {
         let mut opener = -1;
+        let pid = i32::try_from(pid).unwrap_or(0);
         // SAFETY: the core is initialised, opener is written before the return.
-        let error = unsafe { vss_core_open(self.core.as_ptr(), number_of(node), &raw mut opener) };
+        let error = unsafe { vss_core_open(self.core.as_ptr(), number_of(node), pid, &raw mut opener) };
         if error == 0 { Ok(opener) } else { Err(Errno::from_raw(error)) }
     }
 
@@ -119,14 +121,15 @@ impl Driver for Ours {
     }
 
     fn ioctl(&mut self, opener: Opener, command: u32, access: Access, input: &[u8]) -> Result<Vec<u8>, Errno> {
-        let mut message = OptMsg([0; MESSAGE]);
-        let known = input.len().min(MESSAGE);
-        message.0[..known].copy_from_slice(&input[..known]);
+        let mut argument = Argument([0; ACCOUNT]);
+        let length = if command == HEARD { ACCOUNT } else { MESSAGE };
+        let known = input.len().min(length);
+        argument.0[..known].copy_from_slice(&input[..known]);
         let writing = c_int::from(access == Access::Writing);
-        // SAFETY: the core is initialised and touches only the message.
+        // SAFETY: the core is initialised and touches only as much as the command says.
         let error =
-            unsafe { vss_core_ioctl(self.core.as_ptr(), opener, c_ulong::from(command), writing, &raw mut message) };
-        if error == 0 { Ok(message.0.to_vec()) } else { Err(Errno::from_raw(error)) }
+            unsafe { vss_core_ioctl(self.core.as_ptr(), opener, c_ulong::from(command), writing, &raw mut argument) };
+        if error == 0 { Ok(argument.0[..length].to_vec()) } else { Err(Errno::from_raw(error)) }
     }
 
     fn is_readable(&self, opener: Opener) -> bool {
@@ -189,10 +192,11 @@ extern "C" fn now_ns(arg: *mut c_void) -> u64 {
     kept(arg).borrow().clock.now_ns()
 }
 
-unsafe extern "C" fn send(arg: *mut c_void, xactid: u64, msg: *mut u8, len: usize) {
+unsafe extern "C" fn send(arg: *mut c_void, xactid: u64, msg: *mut u8, len: usize) -> c_int {
     // SAFETY: the core lends `len` bytes for the length of this call.
     let bytes = unsafe { std::slice::from_raw_parts(msg, len) }.to_vec();
     kept(arg).borrow_mut().effects.push(Effect::Send { xactid, bytes });
+    0
 }
 
 extern "C" fn notify(arg: *mut c_void, opener: c_int) {
@@ -223,7 +227,7 @@ mod tests {
     #[test]
     fn a_check_goes_through_the_core_and_back_to_the_host() {
         let mut driver = Ours::new(WallClock::default(), Duration::from_secs(1));
-        let daemon = driver.open(Node::Filesystems).unwrap();
+        let daemon = driver.open(Node::Filesystems, 1).unwrap();
         driver.host_message(41, &ic::request(ic::HOT_BACKUP, 7));
         assert!(driver.is_readable(daemon));
         assert!(driver.next_timer().is_some());
@@ -246,10 +250,10 @@ mod tests {
     fn an_unknown_ioctl_tells_the_two_drivers_apart() {
         let probe = nix::request_code_none!(b'v', 1) as u32;
         let mut ours = Ours::new(WallClock::default(), Duration::from_secs(1));
-        let daemon = ours.open(Node::Filesystems).unwrap();
+        let daemon = ours.open(Node::Filesystems, 1).unwrap();
         assert_eq!(ours.ioctl(daemon, probe, Access::Writing, &[]).unwrap_err(), Errno::ENOTTY);
         let mut base = crate::driver::base::Base::new(WallClock::default(), Duration::from_secs(1));
-        let daemon = base.open(Node::Filesystems).unwrap();
+        let daemon = base.open(Node::Filesystems, 1).unwrap();
         assert_eq!(base.ioctl(daemon, probe, Access::Writing, &[]).unwrap(), [0; MESSAGE]);
     }
 }

@@ -21,7 +21,7 @@ impl Machine {
 
     fn with_a_daemon() -> Self {
         let mut machine = Self::new();
-        machine.driver.open(Node::Filesystems).unwrap();
+        machine.driver.open(Node::Filesystems, 1).unwrap();
         machine
     }
 
@@ -119,7 +119,7 @@ fn a_thaw_during_a_freeze_is_dropped_and_yet_overwrites_its_buffer() {
 #[test]
 fn an_application_is_asked_first_and_never_told_that_the_freeze_failed() {
     let mut machine = Machine::with_a_daemon();
-    machine.driver.open(Node::Applications).unwrap();
+    machine.driver.open(Node::Applications, 1).unwrap();
     let freeze = machine.host_sends(ic::FREEZE);
     assert!(!machine.driver.is_readable(DAEMON_FD));
     machine.answer(APP_FD, SUCCESS);
@@ -131,7 +131,7 @@ fn an_application_is_asked_first_and_never_told_that_the_freeze_failed() {
 #[test]
 fn a_thaw_goes_to_the_daemon_first_and_to_the_application_only_if_that_succeeded() {
     let mut machine = Machine::with_a_daemon();
-    machine.driver.open(Node::Applications).unwrap();
+    machine.driver.open(Node::Applications, 1).unwrap();
     let thaw = machine.host_sends(ic::THAW);
     machine.answer(DAEMON_FD, SUCCESS);
     assert_eq!(machine.status_of(thaw), None);
@@ -151,7 +151,7 @@ fn before_the_first_open_nothing_is_answered_and_after_a_close_everything_fails(
     let negotiation = machine.host_sends_bytes(&offer);
     assert_eq!(machine.answers, []);
 
-    machine.driver.open(Node::Filesystems).unwrap();
+    machine.driver.open(Node::Filesystems, 1).unwrap();
     machine.settle();
     let (id, answer) = &machine.answers[0];
     assert_eq!((*id, answer.is_ok(), answer.versions.as_slice()), (negotiation, true, &[(3, 0), (5, 0)][..]));
@@ -176,7 +176,7 @@ fn a_close_leaves_the_request_to_its_timer() {
 #[test]
 fn an_application_that_answers_without_a_daemon_orphans_the_request() {
     let mut machine = Machine::with_a_daemon();
-    machine.driver.open(Node::Applications).unwrap();
+    machine.driver.open(Node::Applications, 1).unwrap();
     machine.host_sends(ic::FREEZE);
     machine.driver.close(DAEMON_FD);
     machine.answer(APP_FD, SUCCESS);

@@ -1,4 +1,5 @@
-//! Linux: a child subreaper. The kernel forgets which child an orphan stems from, so the mark in its environment says so.
+//! Linux: a child subreaper. The kernel does not keep which child an orphan stems from. Its session tells it, if the orphan has not begun one of its
+//! own, and else the mark in its environment.
 
 use std::collections::HashSet;
 use std::fs;
@@ -21,6 +22,7 @@ const EXEC: Duration = Duration::from_millis(1);
 struct Process {
     pid: Pid,
     parent: Pid,
+    session: Pid,
     dead: bool,
 }
 
@@ -34,7 +36,9 @@ pub(super) fn kill_family(child: Pid, mark: &str) -> Result<usize> {
     for _ in 0..ROUNDS {
         let all = processes()?;
         let own = below(&all, |process| process.parent == getpid());
-        let marked = |process: &Process| own.contains(&process.pid) && has_mark(process.pid, mark);
+        let marked = |process: &Process| {
+            own.contains(&process.pid) && (process.session == child || has_mark(process.pid, mark))
+        };
         let family = below(&all, |process| process.pid == child && process.parent == getpid() || marked(process));
         let alive: Vec<Pid> = all
             .iter()
@@ -96,12 +100,18 @@ fn processes() -> Result<Vec<Process>> {
     Ok(pids.filter_map(|pid| parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect())
 }
 
-/// `PID (NAME) STATE PARENT ...`, where the name may hold anything (proc_pid_stat(5)).
+/// `PID (NAME) STATE PARENT GROUP SESSION ...`, where the name may hold anything (proc_pid_stat(5)).
 fn parse(pid: i32, stat: &str) -> Option<Process> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    Some(Process { pid: Pid::from_raw(pid), parent: Pid::from_raw(parent), dead: matches!(state, "Z" | "X") })
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Process {
+        pid: Pid::from_raw(pid),
+        parent: Pid::from_raw(parent),
+        session: Pid::from_raw(session),
+        dead: matches!(state, "Z" | "X"),
+    })
 }
 
 fn has_mark(pid: Pid, mark: &str) -> bool {
@@ -124,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_process_name_with_spaces_and_brackets_does_not_shift_the_fields() {
-        let process = parse(7, "7 (a) Z 1 (b) S 42 7 7 0 -1").unwrap();
-        assert_eq!((process.parent.as_raw(), process.dead), (42, false));
-        assert!(parse(7, "7 (x) Z 42 7").unwrap().dead);
+        let process = parse(7, "7 (a) Z 1 (b) S 42 7 8 0 -1").unwrap();
+        assert_eq!((process.parent.as_raw(), process.session.as_raw(), process.dead), (42, 8, false));
+        assert!(parse(7, "7 (x) Z 42 7 7").unwrap().dead);
     }
 }

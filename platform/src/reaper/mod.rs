@@ -26,11 +26,14 @@ pub fn acquire() -> Result<()> {
     system::acquire()
 }
 
-/// Kills (SIGKILL) a child of this process and all its descendants, and says how many were killed. The child itself may be gone already, as
-/// long as the caller has not reaped it; `mark` is what stands in its environment as [`MARK`]. Nobody is waited for.
+/// Kills (SIGKILL) a child of this process and all its descendants, and says how many were killed. Nothing is waited for.
+///
+/// The child may have ended and been reaped: FreeBSD gives its number to no other process as long as a descendant of it lives
+/// (sys/kern/kern_fork.c), and Linux as long as its session has a member. It may also be the child of a reaper that was a child of this process,
+/// and has died. `mark` is what stands in its environment as [`MARK`].
 ///
 /// # Errors
-/// When the kernel refuses. That there is nobody left is no error.
+/// When the kernel refuses. That no process is left is no error.
 pub fn kill_family(child: Pid, mark: &str) -> Result<usize> {
     system::kill_family(child, mark)
 }
@@ -124,6 +127,28 @@ mod tests {
         let mut script = Script::run("left-behind", "sleep 600 & echo up");
         script.says("up");
         // The shell is dead as soon as its only other holder of the pipe is the sleeper; either way the family is complete.
+        assert!(script.kill() >= 1);
+        script.ends_with_all_it_started();
+    }
+
+    #[test]
+    fn a_family_is_found_after_its_head_was_reaped() {
+        let mut script = Script::run("reaped", "(sleep 600 &); echo up");
+        script.says("up");
+        script.shell.wait().unwrap();
+        assert!(script.kill() >= 1);
+        script.ends_with_all_it_started();
+    }
+
+    #[cfg(target_os = "linux")] // setsid(1); FreeBSD's kernel needs no mark.
+    #[test]
+    fn an_orphan_that_lost_its_mark_is_found_by_its_session() {
+        acquire().unwrap();
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", "(env -u HV_VSS_FAMILY sleep 600 &); echo up"]).stdout(Stdio::piped());
+        let mut script = Script { shell: command.env(MARK, "unmarked").spawn().unwrap(), mark: "unmarked".to_owned() };
+        script.says("up");
+        script.shell.wait().unwrap();
         assert!(script.kill() >= 1);
         script.ends_with_all_it_started();
     }

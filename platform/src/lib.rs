@@ -14,6 +14,7 @@ pub mod limits;
 pub mod memory;
 pub mod mounts;
 pub mod network;
+pub mod noexec;
 pub mod peer;
 pub mod priority;
 pub mod process;

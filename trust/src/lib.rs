@@ -56,6 +56,34 @@ pub fn regular_file(path: &Path, within: Option<&Path>) -> Result<PathBuf, Distr
     Ok(resolved)
 }
 
+/// Judges a program that a trusted file names, such as a script's interpreter, and gives back its resolved path. It may lie anywhere, and belong to
+/// the user as whom it will run.
+///
+/// # Errors
+/// The first thing found that would let somebody other than root and that user decide what the program is, as a sentence.
+pub fn program(path: &Path, runs_as: Option<u32>) -> Result<PathBuf, Distrust> {
+    let resolved = resolve(path)?;
+    let meta = look(&resolved)?;
+    if !meta.is_file() {
+        return Err(Distrust::OtherKind { path: resolved, kind: kind(&meta), wanted: "a regular file" });
+    }
+    let theirs = |meta: &Metadata| runs_as.is_some_and(|uid| uid == meta.uid());
+    let mut above = Sticky::Refused;
+    for path in resolved.ancestors() {
+        let meta = look(path)?;
+        if theirs(&meta) {
+            only_its_owner_writes(path, &meta, above)?;
+        } else {
+            only_root_decides(path, &meta, above)?;
+        }
+        // The file and the directory that holds it may not be anybody's to write to; see above.
+        if meta.is_dir() {
+            above = Sticky::Accepted;
+        }
+    }
+    Ok(resolved)
+}
+
 /// Judges a directory that holds such files, and gives back its resolved path, which is the one to use.
 ///
 /// # Errors
@@ -128,6 +156,10 @@ fn only_root_decides(path: &Path, meta: &Metadata, sticky: Sticky) -> Result<(),
     if meta.uid() != ROOT {
         return Err(Distrust::Owner { path: path.into(), uid: meta.uid() });
     }
+    only_its_owner_writes(path, meta, sticky)
+}
+
+fn only_its_owner_writes(path: &Path, meta: &Metadata, sticky: Sticky) -> Result<(), Distrust> {
     let mode = meta.mode();
     let by = match (mode & GROUP_MAY_WRITE != 0, mode & OTHERS_MAY_WRITE != 0) {
         (false, false) => return Ok(()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use exec_hook::{DEFAULT_DIRECTORY, DEFAULT_LIMIT, Phase, Verdict, survey};
+use exec_hook::{DEFAULT_DIRECTORY, DEFAULT_LIMIT, Phase, Settings, Verdict, survey_with};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -76,14 +76,18 @@ pub(super) fn see(config: &Config, plugins: Option<&[PluginStatus]>) -> HooksSee
     let directory =
         settings.get("directory").and_then(Value::as_str).map_or_else(|| DEFAULT_DIRECTORY.into(), PathBuf::from);
     let mut seen = HooksSeen { directory, unreadable: None, hooks: Vec::new(), not_run: None };
-    match survey(&seen.directory) {
+    let judged = match Settings::of_table(&settings) {
+        Ok(settings) => survey_with(&settings).map_err(|error| (error.is_missing(), error.to_string())),
+        Err(why) => Err((false, why)),
+    };
+    match judged {
         Ok(files) => {
             let fate = |file: exec_hook::Surveyed| HookSeen { fate: fate(file.verdict, &settings), name: file.name };
             seen.hooks = files.into_iter().map(fate).collect();
         }
         // Without a directory there are no scripts, and that is fine.
-        Err(error) if error.is_missing() => {}
-        Err(error) => seen.unreadable = Some(error.to_string()),
+        Err((true, _)) => {}
+        Err((false, why)) => seen.unreadable = Some(why),
     }
     let alike = |name: &str| name.replace('-', "_") == PLUGIN;
     let runs = match plugins {

@@ -51,7 +51,7 @@ pub(super) fn backup() -> Record {
 
 /// A backup that a script's failure ended.
 pub(super) fn failed() -> Record {
-    let sentence = "exec_hook: 10-mysql.sh freeze failed with exit status 1 after 3.0s; its last words: can't connect to local server through socket '/tmp/mysql.sock'";
+    let sentence = "exec_hook: 10-mysql.sh freeze failed with exit status 1 after 3.0s; output: can't connect to local server through socket '/tmp/mysql.sock'";
     let mut steps = vec![
         step(What::Survey, "mounts and plugins", 0.1, 5.0),
         step(What::Flush, "beside the applications", 5.1, 140.0),

@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn why_the_last_backup_failed_stands_below_it_within_eighty_columns() {
-        let sentence = "exec_hook: 10-mysql.sh freeze failed with exit status 1 after 3.0s; its last words: can't connect to the server through socket";
+        let sentence = "exec_hook: 10-mysql.sh freeze failed with exit status 1 after 3.0s; output: can't connect to the server through socket";
         let shown = text(&Status { last_backup: ended(CycleResult::Failed, sentence), ..healthy() }, NOW, &PAPER);
         assert!(shown.contains("Last backup  failed, 2026-11-22 22:59:50Z (10.0 s ago), cycle c7\n"), "{shown}");
         assert!(shown.split_whitespace().collect::<Vec<_>>().join(" ").contains(sentence), "{shown}");

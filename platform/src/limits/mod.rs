@@ -35,6 +35,13 @@ pub fn set(limited: Limited, most: u64) -> Result<()> {
     done.map_err(|errno| OsError::new(format!("limit {what} to {most}"), errno))
 }
 
+/// How many descriptors this process may have.
+#[must_use]
+#[allow(clippy::useless_conversion, reason = "FreeBSD's limits are signed")]
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| u64::try_from(soft).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -49,6 +49,8 @@ mod tests {
         let begun = start_time(own).unwrap();
         assert_eq!(start_time(own), Some(begun));
 
+        // Linux counts in hundredths of a second.
+        std::thread::sleep(std::time::Duration::from_millis(30));
         let mut child = Command::new("sleep").arg("600").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         assert_ne!(start_time(pid).unwrap(), begun);

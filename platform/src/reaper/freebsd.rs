@@ -55,6 +55,8 @@ const _: () = assert!(size_of::<Pids>() == 72);
 const REAPER_KILL_SUBTREE: c_uint = 2;
 /// This entry of the list is filled.
 const REAPER_PIDINFO_VALID: c_uint = 1;
+/// The process has ended, and was not reaped.
+const REAPER_PIDINFO_ZOMBIE: c_uint = 8;
 
 pub(super) fn acquire() -> Result<()> {
     // SAFETY: this command takes no data.
@@ -77,7 +79,16 @@ pub(super) fn kill_family(child: Pid, _mark: &str) -> Result<usize> {
     }
 }
 
+pub(super) fn family(child: Pid, _mark: &str) -> Result<Vec<Pid>> {
+    let alive = |info: &PidInfo| info.subtree == child.as_raw() && info.flags & REAPER_PIDINFO_ZOMBIE == 0;
+    Ok(all()?.iter().filter(|info| alive(info)).map(|info| Pid::from_raw(info.pid)).collect())
+}
+
 pub(super) fn descendants() -> Result<Vec<Pid>> {
+    Ok(all()?.iter().map(|info| Pid::from_raw(info.pid)).collect())
+}
+
+fn all() -> Result<Vec<PidInfo>> {
     let cannot = |errno| OsError::new("list this process's descendants", errno);
     let mut status = Status::default();
     // SAFETY: the structure is the one this command takes.
@@ -88,7 +99,8 @@ pub(super) fn descendants() -> Result<Vec<Pid>> {
     let mut pids = Pids { count, pad: [0; 15], pids: infos.as_mut_ptr() };
     // SAFETY: the structure is the one this command takes, and its list has `count` places.
     unsafe { control(PROC_REAP_GETPIDS, &raw mut pids) }.map_err(cannot)?;
-    Ok(infos.iter().filter(|info| info.flags & REAPER_PIDINFO_VALID != 0).map(|info| Pid::from_raw(info.pid)).collect())
+    infos.retain(|info| info.flags & REAPER_PIDINFO_VALID != 0);
+    Ok(infos)
 }
 
 /// # Safety

@@ -34,23 +34,9 @@ pub(super) fn acquire() -> Result<()> {
 pub(super) fn kill_family(child: Pid, mark: &str) -> Result<usize> {
     let mut killed = HashSet::new();
     for _ in 0..ROUNDS {
-        let all = processes()?;
-        let own = below(&all, |process| process.parent == getpid());
-        let marked = |process: &Process| {
-            own.contains(&process.pid) && (process.session == child || has_mark(process.pid, mark))
-        };
-        let family = below(&all, |process| process.pid == child && process.parent == getpid() || marked(process));
-        let alive: Vec<Pid> = all
-            .iter()
-            .filter(|process| !process.dead && family.contains(&process.pid))
-            .map(|process| process.pid)
-            .collect();
+        let Look { alive, unclear } = look(child, mark)?;
         if alive.is_empty() {
-            // In the middle of an exec a process has no environment yet, and can't be told: it is looked at again.
-            if !all
-                .iter()
-                .any(|process| own.contains(&process.pid) && !process.dead && environment(process.pid).is_empty())
-            {
+            if !unclear {
                 break;
             }
             std::thread::sleep(EXEC);
@@ -62,6 +48,29 @@ pub(super) fn kill_family(child: Pid, mark: &str) -> Result<usize> {
         }
     }
     Ok(killed.len())
+}
+
+pub(super) fn family(child: Pid, mark: &str) -> Result<Vec<Pid>> {
+    look(child, mark).map(|look| look.alive)
+}
+
+/// A family, as it is at one moment.
+struct Look {
+    alive: Vec<Pid>,
+    /// In the middle of an exec a process has no environment yet, and can't be told: look again.
+    unclear: bool,
+}
+
+fn look(child: Pid, mark: &str) -> Result<Look> {
+    let all = processes()?;
+    let own = below(&all, |process| process.parent == getpid());
+    let marked =
+        |process: &Process| own.contains(&process.pid) && (process.session == child || has_mark(process.pid, mark));
+    let family = below(&all, |process| process.pid == child && process.parent == getpid() || marked(process));
+    let alive = all.iter().filter(|process| !process.dead && family.contains(&process.pid));
+    let in_exec =
+        |process: &Process| own.contains(&process.pid) && !process.dead && environment(process.pid).is_empty();
+    Ok(Look { alive: alive.map(|process| process.pid).collect(), unclear: all.iter().any(in_exec) })
 }
 
 pub(super) fn descendants() -> Result<Vec<Pid>> {

@@ -38,6 +38,14 @@ pub fn kill_family(child: Pid, mark: &str) -> Result<usize> {
     system::kill_family(child, mark)
 }
 
+/// The living among a child of this process and all its descendants; which they are is told as in [`kill_family`].
+///
+/// # Errors
+/// When the kernel doesn't tell.
+pub fn family(child: Pid, mark: &str) -> Result<Vec<Pid>> {
+    system::family(child, mark)
+}
+
 /// Reaps the dead among the orphans this process inherited, and says how many; never one of `own`, the children it started and waits for itself.
 ///
 /// # Errors
@@ -118,6 +126,7 @@ mod tests {
             "sleep 600 & (sleep 600; true) & sh -c 'trap \"\" TERM HUP; sleep 600 & exit 0'; echo up; sleep 600";
         let mut script = Script::run("got-away", script);
         script.says("up");
+        assert!(family(script.pid(), &script.mark).unwrap().len() >= 4);
         assert!(script.kill() >= 4);
         script.ends_with_all_it_started();
     }

@@ -1,5 +1,6 @@
 //! What a script is told: a clean environment, and the same with the mounts as one JSON object on its standard input.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::name::Phase;
 use crate::user::Identity;
 
 /// Where scripts find commands, base system first.
-const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin";
+pub(crate) const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin";
 
 /// What all scripts of one phase are told alike.
 pub(crate) struct Message {
@@ -39,8 +40,14 @@ impl Message {
         Self { phase, cycle: step.cycle().to_owned(), outcome: step.outcome().to_string(), mounts: json!(mounts) }
     }
 
-    /// The whole environment: nothing of ours or of whoever started us is in it.
-    pub(crate) fn environment(&self, identity: Option<&Identity>, limit: Duration, mark: &str) -> Vec<CString> {
+    /// The whole environment: nothing of this process's is in it. `own` are the hook's own variables.
+    pub(crate) fn environment(
+        &self,
+        identity: Option<&Identity>,
+        own: &BTreeMap<String, String>,
+        limit: Duration,
+        mark: &str,
+    ) -> Vec<CString> {
         let (user, home) = identity.map_or(("root", "/root".into()), |who| (who.name.as_str(), who.home.clone()));
         let variables = [
             ("PATH", PATH.to_owned()),
@@ -53,8 +60,11 @@ impl Message {
             ("HV_VSS_TIME_LEFT_MS", limit.as_millis().to_string()),
             (reaper::MARK, mark.to_owned()),
         ];
+        let usual =
+            variables.iter().map(|(key, value)| (*key, value.as_str())).filter(|(key, _)| !own.contains_key(*key));
+        let own = own.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         // A value with a null byte can't be passed on; none of ours has one.
-        variables.iter().filter_map(|(key, value)| CString::new(format!("{key}={value}")).ok()).collect()
+        usual.chain(own).filter_map(|(key, value)| CString::new(format!("{key}={value}")).ok()).collect()
     }
 
     /// The JSON object for the standard input, and a newline.

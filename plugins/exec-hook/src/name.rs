@@ -47,9 +47,57 @@ pub enum Reading {
     Refused(String),
 }
 
-/// Ends of names that editors and packages leave behind, and those of samples.
-const LEFT_BEHIND: [&str; 11] =
-    ["~", ".bak", ".orig", ".sample", ".dist", ".swp", ".rpmnew", ".rpmorig", ".rpmsave", ".pkgnew", ".pkgsave"];
+/// Ends of names that editors, packages and people give to what is not to run, and those of samples. Case does not matter.
+const LEFT_BEHIND: [&str; 48] = [
+    "~",
+    ".bak",
+    ".bk",
+    ".backup",
+    ".orig",
+    ".old",
+    ".save",
+    ".saved",
+    ".copy",
+    ".sample",
+    ".example",
+    ".dist",
+    ".swp",
+    ".swo",
+    ".swx",
+    ".tmp",
+    ".temp",
+    ".part",
+    ".new",
+    ".rej",
+    ".diff",
+    ".patch",
+    ".disabled",
+    ".disable",
+    ".off",
+    ".inactive",
+    ".unused",
+    ".broken",
+    ".prev",
+    ".previous",
+    ".rpmnew",
+    ".rpmorig",
+    ".rpmsave",
+    ".pkgnew",
+    ".pkgsave",
+    ".pacnew",
+    ".pacsave",
+    ".ucf-old",
+    ".ucf-new",
+    ".ucf-dist",
+    "-old",
+    "-bak",
+    "-backup",
+    "-copy",
+    "-disabled",
+    "_old",
+    "_bak",
+    "_disabled",
+];
 const PRE_FREEZE: &str = ".pre-freeze";
 const POST_THAW: &str = ".post-thaw";
 
@@ -107,8 +155,33 @@ fn left_behind(name: &[u8]) -> Option<String> {
     if name.windows(b".dpkg-".len()).any(|part| part == b".dpkg-") {
         return Some("a name with .dpkg- is never run".to_owned());
     }
-    let end = LEFT_BEHIND.iter().find(|end| name.ends_with(end.as_bytes()))?;
+    if name.starts_with(b"#") {
+        return Some("a name that begins with # is never run".to_owned());
+    }
+    let lower = name.to_ascii_lowercase();
+    let end = LEFT_BEHIND.iter().find(|end| lower.ends_with(end.as_bytes()))?;
     Some(format!("a name that ends in {end} is never run"))
+}
+
+/// The name without what says in which half of the cycle it runs.
+#[must_use]
+pub(crate) fn stem(name: &str) -> &str {
+    name.strip_suffix(PRE_FREEZE).or_else(|| name.strip_suffix(POST_THAW)).unwrap_or(name)
+}
+
+/// Whether two hooks are probably one and a copy of it: they run in the same halves, and their names differ only by an ending.
+#[must_use]
+pub(crate) fn alike(one: &HookName, other: &HookName) -> bool {
+    let longer_by_an_ending =
+        |short: &str, long: &str| long.strip_prefix(short).is_some_and(|end| end.starts_with('.'));
+    let (a, b) = (stem(&one.file), stem(&other.file));
+    let same_but_for_the_ending = || match (a.rsplit_once('.'), b.rsplit_once('.')) {
+        (Some((a, _)), Some((b, _))) => a == b,
+        _ => false,
+    };
+    one.form == other.form
+        && one.file != other.file
+        && (longer_by_an_ending(a, b) || longer_by_an_ending(b, a) || same_but_for_the_ending())
 }
 
 /// The number, if the whole name fits.
@@ -117,8 +190,7 @@ fn number(name: &str) -> Option<u8> {
     if digits.len() != 2 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let stem = rest.strip_suffix(PRE_FREEZE).or_else(|| rest.strip_suffix(POST_THAW)).unwrap_or(rest);
-    let (first, others) = stem.as_bytes().split_first()?;
+    let (first, others) = stem(rest).as_bytes().split_first()?;
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let fits = word(first) && others.iter().all(|byte| word(byte) || *byte == b'.' || *byte == b'-');
     digits.parse().ok().filter(|_| fits)
@@ -208,6 +280,26 @@ mod tests {
     }
 
     #[test]
+    fn names_that_differ_only_by_an_ending_are_alike() {
+        let are = |a: &str, b: &str| alike(&hook(a).unwrap(), &hook(b).unwrap());
+        for (a, b) in [("10-x", "10-x.sh"), ("10-x.sh", "10-x.py"), ("10-x.sh", "10-x.sh.2"), ("10-x", "10-x.20261130")]
+        {
+            assert!(are(a, b) && are(b, a), "{a} {b}");
+            let with = |name: &str| format!("{name}.pre-freeze");
+            assert!(are(&with(a), &with(b)), "{a} {b} before the freeze");
+        }
+        for (a, b) in [
+            ("10-x.pre-freeze", "10-x.post-thaw"),
+            ("10-x", "10-x.post-thaw"),
+            ("10-x", "10-xy"),
+            ("10-x", "20-x"),
+            ("10-x.a", "10-y.a"),
+        ] {
+            assert!(!are(a, b) && !are(b, a), "{a} {b}");
+        }
+    }
+
+    #[test]
     fn what_editors_and_packages_leave_is_skipped_before_anything_else_is_judged() {
         for name in [
             "README",
@@ -229,6 +321,13 @@ mod tests {
             "10-x.dpkg-old",
             "10-x.pkgnew",
             "10-x.pkgsave",
+            "10-x.disabled",
+            "10-x.OLD",
+            "10-x.sh.save",
+            "10-x.off",
+            "10-x-old",
+            "10-x.inactive",
+            "#10-x#",
             "whatever~",
             "no number.bak",
         ] {

@@ -1,10 +1,13 @@
-//! What a script said, kept within bounds and made fit for a log: a flood neither fills the memory nor the log, and no escape sequence reaches
+//! What a script wrote, kept within bounds and made fit for a log: a flood neither fills the memory nor the log, and no escape sequence reaches
 //! the terminal of whoever reads it.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
+use std::os::fd::BorrowedFd;
 
 use hv_vss_wire::is_obeyed;
+use nix::errno::Errno;
+use nix::unistd::read;
 
 /// What is kept of the beginning, in bytes.
 const HEAD: usize = 6 << 10;
@@ -12,6 +15,14 @@ const HEAD: usize = 6 << 10;
 const TAIL: usize = 2 << 10;
 /// Characters of a line in the log.
 const LINE: usize = 400;
+/// Characters of the reason for a failure.
+const REASON: usize = 400;
+/// Bytes read from one pipe before the others have their turn.
+const GULP: usize = 64 << 10;
+/// A line with one of these says what went wrong.
+const FAULTS: [&str; 9] = ["ERROR", "Error", "error:", "FATAL", "fatal:", "PANIC", "failed", "Failed", "FAILED"];
+/// Lines that explain the one before, whatever words are in them.
+const EXPLANATIONS: [&str; 4] = ["HINT:", "DETAIL:", "CONTEXT:", "STATEMENT:"];
 
 /// The bytes a script wrote to stdout and stderr, in the order in which they came.
 #[derive(Debug, Default)]
@@ -47,11 +58,55 @@ impl Output {
         lines
     }
 
-    /// The last line that is not empty, for the sentence about a failure.
+    /// What went wrong, for the sentence about a failure: the last line that says so, else the last two lines.
     #[must_use]
-    pub(crate) fn last_line(&self) -> Option<String> {
-        self.lines().pop()
+    pub(crate) fn reason(&self) -> Option<String> {
+        let lines = self.lines();
+        let explains = |line: &str| EXPLANATIONS.iter().any(|word| line.contains(word));
+        let says_so = |line: &&String| !explains(line) && FAULTS.iter().any(|word| line.contains(word));
+        let reason = match lines.iter().rev().find(says_so) {
+            Some(line) => line.clone(),
+            None => {
+                let two = lines[lines.len().saturating_sub(2)..].join(" / ");
+                if two.chars().count() > REASON { lines.last().cloned().unwrap_or_default() } else { two }
+            }
+        };
+        (!reason.is_empty()).then(|| cut(&reason))
     }
+}
+
+/// The reason as far as there is room for it, with a mark where it was cut.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(REASON) {
+        Some((end, _)) => format!("{} [...]", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether a pipe has a writer left.
+#[derive(PartialEq)]
+pub(crate) enum Pipe {
+    Open,
+    Ended,
+}
+
+/// Reads what is there, a gulp at most.
+pub(crate) fn drain(end: BorrowedFd<'_>, take: &mut dyn FnMut(&[u8])) -> Pipe {
+    let mut bytes = [0; 8 << 10];
+    let mut taken = 0;
+    while taken < GULP {
+        match read(end, &mut bytes) {
+            Ok(0) => return Pipe::Ended,
+            Ok(count) => {
+                take(&bytes[..count]);
+                taken += count;
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Pipe::Open,
+            Err(_) => return Pipe::Ended,
+        }
+    }
+    Pipe::Open
 }
 
 fn harmless_lines(bytes: &[u8]) -> Vec<String> {
@@ -107,9 +162,38 @@ mod tests {
             let mut output = of(&text[..cut]);
             output.push(&text[cut..]);
             assert_eq!(output.lines(), ["first", "second", "third"], "cut at {cut}");
-            assert_eq!(output.last_line().as_deref(), Some("third"));
+            assert_eq!(output.reason().as_deref(), Some("second / third"));
         }
-        assert_eq!(of(b"").last_line(), None);
+        assert_eq!(of(b"").reason(), None);
+    }
+
+    #[test]
+    fn the_reason_is_the_line_that_says_what_went_wrong() {
+        for (said, reason) in [
+            (
+                "begin\nERROR:  relation \"x\" does not exist\nDETAIL: none\nHINT:  the import failed, see the log\n",
+                "ERROR:  relation \"x\" does not exist",
+            ),
+            (
+                "can't reach the server\n[post-thaw] cleanup completed\n",
+                "can't reach the server / [post-thaw] cleanup completed",
+            ),
+            (
+                "psql: error: connection to server failed: FATAL:  no such role\nbye\n",
+                "psql: error: connection to server failed: FATAL:  no such role",
+            ),
+            ("ERROR: first\nERROR: second\n", "ERROR: second"),
+            ("one line", "one line"),
+        ] {
+            assert_eq!(of(said.as_bytes()).reason().as_deref(), Some(reason), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_with_a_mark() {
+        let reason = of("ä".repeat(1000).as_bytes()).reason().unwrap();
+        assert!(reason.ends_with("ä [...]"), "{reason}");
+        assert!(reason.chars().count() <= REASON + 12, "{reason}");
     }
 
     #[test]
@@ -121,7 +205,7 @@ mod tests {
         output.push(b"\nthe end\n");
         let lines = output.lines();
         assert_eq!(lines[0], "the beginning");
-        assert_eq!(output.last_line().as_deref(), Some("the end"));
+        assert_eq!(output.reason().as_deref(), Some("the end"));
         let told = format!("[{} bytes more are not shown]", 14 + 10_000_000 + 9 - HEAD - TAIL);
         assert!(lines.contains(&told), "{told} in {lines:?}");
         assert!(output.head.len() + output.tail.len() <= HEAD + TAIL);

@@ -4,33 +4,36 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use hv_vss_platform::reaper;
+use hv_vss_platform::{limits, reaper};
 use hv_vss_plugin::{About, Failure, Level, Opening, Outcome, Plugin, Progress, Step};
+use nix::unistd::Pid;
 
+use crate::limit::{Limit, Source};
 use crate::message::Message;
-use crate::name::{self, HookName, Phase, Reading};
+use crate::name::{self, Form, HookName, Phase, Reading};
 use crate::order::{Ledger, freeze_groups};
-use crate::run::{self, End, Ended, Job, Kept, Rules, Then};
+use crate::reap;
+use crate::report::{NOT_AT_REST, Report, list};
+use crate::run::{self, Dying, End, Ended, Job, Remains, Rules, Then, Watch};
 use crate::settings::{Need, Settings};
-use crate::spawn::{self, Program};
-use crate::survey::{Surveyed, Verdict, fit_to_run, survey};
-use crate::user;
-use crate::user::Identity;
+use crate::sink::Sink;
+use crate::spawn::{Failed, Program};
+use crate::survey::{self, Surveyed, Verdict, fit_to_run};
+use crate::user::{self, Identity};
 
-/// Of a call's time, the part kept back for killing, reaping and answering, and at most how much.
+/// Of a call's time, the part kept back for killing and answering, and at most how much.
 const KEPT_BACK_PART: u32 = 10;
 const KEPT_BACK_MOST: Duration = Duration::from_millis(300);
-/// How often it is tried whether there are descriptors again: nobody tells.
-const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// The plugin.
 pub struct ExecHook {
     settings: Settings,
     ledger: Ledger,
-    kept: Kept,
+    sink: Sink,
+    /// What failed the last freeze and was told to end, with the names of the hooks.
+    dying: Vec<(Vec<String>, Vec<Dying>)>,
     users: BTreeMap<String, Identity>,
     marks: u64,
     told_of_missing_directory: bool,
@@ -38,7 +41,7 @@ pub struct ExecHook {
     served: Served,
 }
 
-/// Whether a process knows by itself what its plugin owes.
+/// Whether a process has itself begun what its plugin owes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Served {
     /// It is new: what is owed was begun by an earlier process.
@@ -61,11 +64,16 @@ impl Plugin for ExecHook {
 
     fn open(opening: Opening<'_>) -> Result<Self, Failure> {
         let settings = Settings::read(&opening.config)?;
-        reaper::acquire().map_err(|error| Failure::Broken(error.to_string()))?;
+        let broken = |error: hv_vss_platform::OsError| Failure::Broken(error.to_string());
+        reaper::acquire().map_err(broken)?;
+        reap::begin().map_err(broken)?;
+        // The other half is for the scripts that run.
+        let most = usize::try_from(limits::descriptors() / 2).unwrap_or(usize::MAX);
         Ok(Self {
             settings,
             ledger: Ledger::default(),
-            kept: Kept::default(),
+            sink: Sink::start(most).map_err(broken)?,
+            dying: Vec::new(),
             users: BTreeMap::new(),
             marks: 0,
             told_of_missing_directory: false,
@@ -74,13 +82,12 @@ impl Plugin for ExecHook {
     }
 
     fn check(&mut self, step: &Step<'_>) -> Result<(), Failure> {
-        reap_orphans(step);
         self.plan(step).into_result()?;
         Ok(())
     }
 
     fn freeze(&mut self, step: &Step<'_>) -> Result<(), Failure> {
-        reap_orphans(step);
+        self.bury_the_dying(step);
         self.served = Served::Before;
         let plan = self.plan(step);
         self.ledger.begin(&plan.hooks);
@@ -97,28 +104,28 @@ impl Plugin for ExecHook {
             }
             let failures = self.run(step, Phase::Freeze, &group, &message, Share { until, groups: 1 });
             if !failures.is_empty() {
-                return Err(Failure::Refused(failures.join("; ")));
+                return Err(Failure::Refused(list(&failures)));
             }
         }
         Ok(())
     }
 
     fn thaw(&mut self, step: &Step<'_>) -> Result<(), Failure> {
-        reap_orphans(step);
+        self.bury_the_dying(step);
         let until = until(step);
-        wait_for_descriptors(step, Share { until, groups: 1 });
         self.inherit(step);
         let message = Message::of(Phase::Thaw, step);
         let groups = self.ledger.thaw_groups();
+        let mut failures = Vec::new();
         for (done, group) in groups.iter().enumerate() {
             let share = Share { until, groups: groups.len() - done };
-            wait_for_descriptors(step, share);
-            // What fails here has been reported; the others run all the same, and what the host hears does not change.
-            self.run(step, Phase::Thaw, group, &message, share);
+            failures.extend(self.run(step, Phase::Thaw, group, &message, share));
         }
-        self.kept = Kept::default();
-        reap_orphans(step);
-        Ok(())
+        // What ran and failed has been reported, and nothing can be done about it. What did not run is still to be done.
+        match failures.as_slice() {
+            [] => Ok(()),
+            some => Err(Failure::Refused(format!("still owed: {}", list(some)))),
+        }
     }
 }
 
@@ -139,9 +146,13 @@ impl Share {
 }
 
 impl Plan {
-    /// A rehearsal of one hook: the others are not run, and not owed anything either.
+    /// A rehearsal of one hook: the others are not run, and not owed anything either. The halves of a pair belong together: one of them alone would
+    /// leave its application locked.
     fn narrow(&mut self, only: &str, directory: &Path) {
-        self.hooks.retain(|hook| hook.file == only);
+        let wanted = name::stem(only);
+        let pair = |hook: &HookName| hook.form != Form::Both && name::stem(&hook.file) == wanted;
+        let halves = only == wanted || wanted.len() < only.len();
+        self.hooks.retain(|hook| hook.file == only || halves && pair(hook));
         if self.hooks.is_empty() {
             let text = format!("no {only} to rehearse in {} (`vssctl hooks` lists what is there)", directory.display());
             self.problems.push(text);
@@ -162,12 +173,27 @@ impl Plan {
         match self.problems.as_slice() {
             [] => Ok(self.hooks),
             [only] => Err(Failure::Refused(format!("a hook would not run: {only}"))),
-            all => Err(Failure::Refused(format!("{} hooks would not run: {}", all.len(), all.join("; ")))),
+            all => Err(Failure::Refused(format!("{} hooks would not run: {}", all.len(), list(all)))),
         }
     }
 }
 
 impl ExecHook {
+    /// Waits for what failed the last freeze: a script's thaw must not begin before its freeze has ended.
+    fn bury_the_dying(&mut self, step: &Step<'_>) {
+        for (files, dying) in std::mem::take(&mut self.dying) {
+            run::bury(dying, &mut |job, remains| match remains {
+                Remains::Lingers => {
+                    step.log(
+                        Level::Error,
+                        &format!("{} freeze was killed and is not gone: it waits for a disk", files[job]),
+                    );
+                }
+                _ => step.log(Level::Debug, &format!("{} freeze has ended", files[job])),
+            });
+        }
+    }
+
     /// Takes over what an earlier process began.
     fn inherit(&mut self, step: &Step<'_>) {
         for name in step.owed() {
@@ -176,16 +202,16 @@ impl ExecHook {
                 Reading::Skipped(_) | Reading::Refused(_) => {
                     step.log(
                         Level::Error,
-                        &format!("{} is said to be owed its thaw, and is no hook", name.escape_debug()),
+                        &format!("{} is recorded as owed its thaw, and is no name of a hook", name.escape_debug()),
                     );
                 }
             }
         }
-        // A record from disk names every hook that is left. An orchestrator that lives names those that were started, and asks only after a freeze
-        // has begun: then each .post-thaw is owed, too.
+        // A record from disk names every hook that is left. A daemon that lives names those that were started, and asks only after a freeze has
+        // begun: then each .post-thaw is owed, too.
         let named_by_record = matches!(step.outcome(), Outcome::Recovered | Outcome::Restored);
         if self.served == Served::NotYet && !named_by_record {
-            let files = survey(&self.settings.directory).unwrap_or_default();
+            let files = survey::with(&self.settings).unwrap_or_default();
             self.ledger.begin(&files.into_iter().filter_map(Surveyed::into_hook).collect::<Vec<_>>());
         }
         self.served = Served::Before;
@@ -194,7 +220,7 @@ impl ExecHook {
     /// Judges the directory, says what will run, and collects all that stands in the way.
     fn plan(&mut self, step: &Step<'_>) -> Plan {
         let mut plan = Plan::default();
-        let files = survey(&self.settings.directory).unwrap_or_else(|error| {
+        let files = survey::with(&self.settings).unwrap_or_else(|error| {
             if !error.is_missing() {
                 plan.problems.push(error.to_string());
             } else if !self.told_of_missing_directory {
@@ -208,26 +234,20 @@ impl ExecHook {
             Vec::new()
         });
         for file in &files {
-            let settings = self.settings.of(&file.name);
-            let problem = match &file.verdict {
-                Verdict::Skipped(why) => {
-                    step.log(Level::Debug, &format!("{} is skipped: {why}", file.name));
-                    continue;
+            match &file.verdict {
+                Verdict::Skipped(why) => step.log(Level::Debug, &format!("{} is skipped: {why}", file.name)),
+                Verdict::Refused(why) => {
+                    let need = self.settings.of(&file.name).need;
+                    plan.problem(step, need, format!("{} is refused: {why}", file.name));
                 }
-                Verdict::Refused(why) => why.clone(),
-                Verdict::Runs { hook, .. } => match settings.user.map(|name| user::look_up(&name)).transpose() {
-                    Ok(who) => {
-                        self.users.extend(who.map(|who| (hook.file.clone(), who)));
-                        plan.hooks.push(hook.clone());
-                        continue;
-                    }
-                    Err(why) => why,
-                },
-            };
-            plan.problem(step, settings.need, format!("{} is refused: {problem}", file.name));
+                Verdict::Runs { hook, user, .. } => {
+                    self.users.extend(user.clone().map(|who| (hook.file.clone(), who)));
+                    plan.hooks.push(hook.clone());
+                }
+            }
         }
         for (named, settings) in self.settings.named() {
-            if !files.iter().any(|file| file.name == named) {
+            if settings.enabled && !files.iter().any(|file| file.name == named) {
                 let directory = self.settings.directory.display();
                 let text = format!("{named}: the configuration names it, and {directory} has no such file");
                 plan.problem(step, settings.need, text);
@@ -244,7 +264,8 @@ impl ExecHook {
         plan
     }
 
-    /// Runs one group, reports each script, and gives the sentences about those whose failure counts.
+    /// Runs one group and reports each script. Gives the sentences about those whose failure counts: in a freeze, of each that is required; in a
+    /// thaw, of each that could not be started, and is still owed.
     fn run(
         &mut self,
         step: &Step<'_>,
@@ -253,119 +274,161 @@ impl ExecHook {
         message: &Message,
         share: Share,
     ) -> Vec<String> {
-        let limits: Vec<Duration> = group.iter().map(|hook| self.limit(hook).min(share.limit())).collect();
-        let jobs = group.iter().zip(&limits).map(|(hook, limit)| self.job(hook, phase, message, *limit)).collect();
-        for hook in group {
-            if phase == Phase::Freeze {
-                self.ledger.starting(hook);
-            }
+        for hook in group.iter().filter(|_| phase == Phase::Freeze) {
+            self.ledger.starting(hook);
             step.substep(&hook.file, phase.into(), Progress::Started);
         }
-        let Self { settings, ledger, kept, .. } = self;
-        let mut failures = Vec::new();
-        let mut on_end = |ended: Ended| {
-            let hook = &group[ended.job];
-            match phase {
-                Phase::Freeze if matches!(ended.end, End::NeverRan(_) | End::NotStarted) => ledger.never_ran(hook),
-                Phase::Freeze => {}
-                Phase::Thaw => ledger.settled(hook),
-            }
-            // What was never started did not fail: it is a consequence.
-            let counts = phase == Phase::Freeze
-                && ended.end != End::NotStarted
-                && settings.of(&hook.file).need == Need::Required;
-            let failure = failure(&hook.file, phase, limits[ended.job], &ended);
-            tell(step, &hook.file, phase, &ended, failure.as_deref(), if counts { Level::Error } else { Level::Warn });
-            if phase == Phase::Freeze && !ledger.owes(&hook.file) {
-                // What was reported as started counts as owed until its thaw is; this one has none.
-                step.substep(&hook.file, Phase::Thaw.into(), Progress::Ended);
-            }
-            match failure {
-                Some(sentence) if counts => {
-                    // What was killed because of another's failure comes after that failure.
-                    let at = if ended.end == End::GivenUp { failures.len() } else { 0 };
-                    failures.insert(at, sentence);
-                    Then::GiveUp
-                }
-                _ => Then::GoOn,
-            }
+        // A freeze that lacks something is refused. A thaw is owed, and there may be enough again in a moment.
+        let patience = Instant::now() + if phase == Phase::Thaw { share.limit() / 2 } else { Duration::ZERO };
+        let Self { settings, ledger, users, marks, sink, .. } = self;
+        let mut play = Play {
+            report: Report { step, phase },
+            group,
+            message,
+            limit: share.limit(),
+            settings,
+            ledger,
+            users,
+            marks,
+            failures: Vec::new(),
+            told_of_waiting: false,
         };
-        let given_up = || phase == Phase::Freeze && step.cancelled();
-        run::group(jobs, &Rules { until: share.until, given_up: &given_up }, kept, &mut on_end);
+        let rules = Rules { phase, until: share.until, patience, sink };
+        let dying = run::group(group.len(), &rules, &mut play);
+        let failures = play.failures;
+        if !dying.is_empty() {
+            self.dying.push((group.iter().map(|hook| hook.file.clone()).collect(), dying));
+        }
         failures
     }
+}
 
-    fn limit(&self, hook: &HookName) -> Duration {
-        self.settings.of(&hook.file).limit.unwrap_or(self.settings.limit)
+/// One group at work.
+struct Play<'a, 's> {
+    report: Report<'a, 's>,
+    group: &'a [HookName],
+    message: &'a Message,
+    /// What the call has left for this group.
+    limit: Duration,
+    settings: &'a Settings,
+    ledger: &'a mut Ledger,
+    users: &'a BTreeMap<String, Identity>,
+    marks: &'a mut u64,
+    failures: Vec<String>,
+    told_of_waiting: bool,
+}
+
+impl Play<'_, '_> {
+    fn limit(&self, hook: &HookName) -> Limit {
+        let own = self.settings.of(&hook.file).limit;
+        let source = match (own, self.settings.limit_is_default) {
+            (Some(_), _) => Source::Hook,
+            (None, false) => Source::Plugin,
+            (None, true) => Source::Default,
+        };
+        let configured = own.unwrap_or(self.settings.limit);
+        Limit { configured, source, given: configured.min(self.limit) }
     }
 
-    /// Makes a script ready to be started. It is judged once more: since the last time somebody may have been at it.
-    fn job(&mut self, hook: &HookName, phase: Phase, message: &Message, limit: Duration) -> Result<Job, String> {
-        let path = fit_to_run(&self.settings.directory, &hook.file)?;
-        let identity = match (self.users.get(&hook.file), self.settings.of(&hook.file).user) {
+    fn freeze_ended(&mut self, ended: &Ended) -> Then {
+        let hook = &self.group[ended.job];
+        if matches!(ended.end, End::NeverRan(_) | End::NotStarted) {
+            self.ledger.never_ran(hook);
+        }
+        let required = self.settings.of(&hook.file).need == Need::Required;
+        // What was never started did not fail: it is a consequence.
+        let counts = ended.end != End::NotStarted && required;
+        let failure = self.report.ended(&hook.file, ended, if counts { Level::Error } else { Level::Warn });
+        if !self.ledger.owes(&hook.file) {
+            // What was reported as started counts as owed until its thaw is; this one has none.
+            self.report.step.substep(&hook.file, Phase::Thaw.into(), Progress::Ended);
+        }
+        match failure.filter(|_| counts) {
+            None => Then::GoOn,
+            Some(sentence) => {
+                // What was ended because of another's failure comes after that failure.
+                let at = if ended.end == End::GivenUp { self.failures.len() } else { 0 };
+                self.failures.insert(at, sentence);
+                Then::GiveUp
+            }
+        }
+    }
+
+    fn thaw_ended(&mut self, ended: &Ended) {
+        let hook = &self.group[ended.job];
+        if let End::NeverRan(why) = &ended.end {
+            let sentence = format!("{} thaw did not run: {why}", hook.file);
+            self.report.step.log(Level::Error, &sentence);
+            self.failures.push(sentence);
+            return;
+        }
+        self.ledger.settled(hook);
+        let failure = self.report.ended(&hook.file, ended, Level::Error);
+        if ended.end == End::Status(NOT_AT_REST) {
+            self.report.step.lost(&failure.unwrap_or_default());
+        }
+    }
+}
+
+impl Watch for Play<'_, '_> {
+    /// The file is judged once more: it may have been changed since.
+    fn prepare(&mut self, job: usize) -> Result<Job, Failed> {
+        let hook = &self.group[job];
+        let path = fit_to_run(&self.settings.directory, &hook.file).map_err(|unfit| {
+            // A thaw whose file was removed can't be told by the survey.
+            let remedy = if unfit.gone { ": put it back, and it is run" } else { "" };
+            Failed { why: format!("{}{remedy}", unfit.why), short: unfit.short }
+        })?;
+        let own = self.settings.of(&hook.file);
+        let identity = match (self.users.get(&hook.file), own.user) {
             (Some(known), _) => Some(known.clone()),
-            (None, Some(name)) => Some(user::look_up(&name)?),
+            (None, Some(name)) => Some(user::look_up(&name).map_err(Failed::unfit)?),
             (None, None) => None,
         };
-        self.marks += 1;
+        let limit = self.limit(hook);
+        *self.marks += 1;
         let mark = format!("{}-{}", std::process::id(), self.marks);
-        let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| "its path has a null byte".to_owned());
+        let c_string =
+            |bytes: &[u8]| CString::new(bytes).map_err(|_| Failed::unfit("its path has a null byte".to_owned()));
         let program = Program {
             path: c_string(path.as_os_str().as_bytes())?,
-            argument: c_string(phase.to_string().as_bytes())?,
-            environment: message.environment(identity.as_ref(), limit, &mark),
+            argument: c_string(self.report.phase.to_string().as_bytes())?,
+            environment: self.message.environment(identity.as_ref(), &own.environment, limit.given, &mark),
             identity,
         };
-        Ok(Job { program, input: message.input(limit), limit, mark })
+        Ok(Job { program, input: self.message.input(limit.given), limit, mark })
     }
-}
 
-impl From<Phase> for hv_vss_plugin::Phase {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Freeze => Self::Freeze,
-            Phase::Thaw => Self::Thaw,
+    fn started(&mut self, job: usize, _pid: Pid, _mark: &str) {
+        let Report { step, phase } = self.report;
+        if phase == Phase::Thaw {
+            step.substep(&self.group[job].file, phase.into(), Progress::Started);
         }
     }
-}
 
-/// Reports one script's end: what it said to the log, how it ended to the timeline.
-fn tell(step: &Step<'_>, file: &str, phase: Phase, ended: &Ended, failure: Option<&str>, gravity: Level) {
-    let level = if failure.is_some() { Level::Warn } else { Level::Info };
-    for line in ended.output.lines() {
-        step.log(level, &format!("{file} {phase}: {line}"));
-    }
-    match failure {
-        None => step.substep(file, phase.into(), Progress::Ended),
-        Some(sentence) => {
-            step.substep(file, phase.into(), Progress::Failed(sentence));
-            step.log(if phase == Phase::Thaw { Level::Error } else { gravity }, sentence);
+    fn waits(&mut self, job: usize, why: &str) {
+        if !std::mem::replace(&mut self.told_of_waiting, true) {
+            let text = format!(
+                "{} {} can't be started yet and is tried again: {why}",
+                self.group[job].file, self.report.phase
+            );
+            self.report.step.log(Level::Warn, &text);
         }
     }
-}
 
-/// The sentence about a script that did not end well.
-fn failure(file: &str, phase: Phase, limit: Duration, ended: &Ended) -> Option<String> {
-    let took = ended.took;
-    let mut text = match &ended.end {
-        End::Well => return None,
-        End::Status(code) => format!("{file} {phase} failed with exit status {code} after {took:.1?}"),
-        End::Signal(signal) => format!("{file} {phase} was ended by {signal} after {took:.1?}"),
-        End::TooLong => format!("{file} {phase} did not end within {limit:.1?} and was killed"),
-        End::GivenUp => format!("{file} {phase} was killed after {took:.1?}, since the freeze was given up"),
-        End::NeverRan(why) => return Some(format!("{file} {phase} did not run: {why}")),
-        End::NotStarted => return Some(format!("{file} {phase} was not started, since the freeze was given up")),
-    };
-    if ended.killed > 1 {
-        text.push_str(&format!(" with {} processes it had started", ended.killed - 1));
+    fn ended(&mut self, ended: Ended) -> Then {
+        match self.report.phase {
+            Phase::Freeze => self.freeze_ended(&ended),
+            Phase::Thaw => {
+                self.thaw_ended(&ended);
+                Then::GoOn
+            }
+        }
     }
-    if ended.lingers {
-        text.push_str(", but is not gone yet: it waits for a disk");
+
+    fn given_up(&self) -> bool {
+        self.report.phase == Phase::Freeze && self.report.step.cancelled()
     }
-    if let Some(words) = ended.output.last_line() {
-        text.push_str(&format!("; its last words: {words}"));
-    }
-    Some(text)
 }
 
 fn names(group: &[HookName]) -> String {
@@ -376,22 +439,4 @@ fn names(group: &[HookName]) -> String {
 fn until(step: &Step<'_>) -> Instant {
     let left = step.time_left();
     Instant::now() + left.saturating_sub((left / KEPT_BACK_PART).min(KEPT_BACK_MOST))
-}
-
-/// A freeze for which there are no descriptors is refused; a thaw is owed, and there may be some again in a moment. It waits for half of its time.
-fn wait_for_descriptors(step: &Step<'_>, share: Share) {
-    let patience = share.limit() / 2;
-    let began = Instant::now();
-    let Err(error) = spawn::has_room() else { return };
-    step.log(Level::Warn, &format!("no thaw can be started yet, which is tried for {patience:.1?} more: {error}"));
-    while began.elapsed() < patience && spawn::has_room().is_err() {
-        thread::sleep(BETWEEN_TRIES);
-    }
-}
-
-/// What scripts leave in the background is ours once its parents are gone, and so is burying it.
-fn reap_orphans(step: &Step<'_>) {
-    if let Err(error) = reaper::reap_orphans(&[]) {
-        step.log(Level::Warn, &error.to_string());
-    }
 }

@@ -1,30 +1,39 @@
-//! Runs the scripts of one group at once, to the end of the last of them: one thread in poll(2) on their pipes and on SIGCHLD.
+//! Runs the scripts of one group at once: one thread in poll(2) on their pipes and on the ends of children.
 //!
 //! A script has ended when its own process has. Its pipes are not waited for: what it left in the background may hold them for as long as it
-//! likes, and keeps a reader until [`Kept`] is dropped, so that writing to them does not kill it.
+//! likes, and they go to the [`Sink`].
+//!
+//! At its limit a script gets SIGTERM, and SIGKILL some time later. In a freeze it has failed with the SIGTERM, and that is told at once: what is
+//! still ending comes back as [`Dying`], and the thaw begins with [`bury`].
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hv_vss_platform::reaper;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, read, write};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::{Pid, getpgid, read, write};
 
-use crate::child_signal::ChildSignal;
-use crate::output::Output;
-use crate::spawn::{self, Program, Started};
+use crate::limit::Limit;
+use crate::name::Phase;
+use crate::output::{Output, Pipe, drain};
+use crate::reap::{self, Script};
+use crate::sink::Sink;
+use crate::spawn::{self, Failed, Program, Started};
 
-/// How often the orchestrator is asked whether it has given the call up. It can't be waited for together with the scripts.
+/// How often the daemon is asked whether it has given the call up. It can't be waited for together with the scripts.
 const ASKING: Duration = Duration::from_millis(20);
 /// How long a killed script may take to be gone. One that waits for a disk can't be killed; the cycle goes on without it.
 const DYING: Duration = Duration::from_millis(100);
-/// How many run at once; more than these wait for the end of others. Each needs three descriptors here, of which a worker has 256, and what one
-/// leaves in the background keeps one of them.
+/// How long a script has after SIGTERM when the freeze is given up.
+const GRACE: Duration = Duration::from_millis(500);
+/// How many run at once; more than these wait for the end of others. Each needs three descriptors here, of which a worker has 256.
 const AT_ONCE: usize = 48;
-/// Bytes read from one pipe before the others have their turn.
-const GULP: usize = 64 << 10;
+/// How long to wait before a script is started again for which there was no process or descriptor.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// A script to run.
 pub(crate) struct Job {
@@ -32,7 +41,7 @@ pub(crate) struct Job {
     /// What it gets on its standard input.
     pub(crate) input: Vec<u8>,
     /// How long it may run once it has been executed.
-    pub(crate) limit: Duration,
+    pub(crate) limit: Limit,
     /// What marks its descendants, see [`reaper::MARK`].
     pub(crate) mark: String,
 }
@@ -46,9 +55,9 @@ pub(crate) enum End {
     Status(i32),
     /// By a signal that was not ours.
     Signal(String),
-    /// It took too long, and was killed.
-    TooLong,
-    /// The group was given up, and it was killed.
+    /// It took too long, and was ended.
+    TooLong(Limit),
+    /// The group was given up, and it was ended.
     GivenUp,
     /// It never ran; why.
     NeverRan(String),
@@ -56,7 +65,7 @@ pub(crate) enum End {
     NotStarted,
 }
 
-/// A script that has ended.
+/// A script that has ended, or has failed and is being ended.
 pub(crate) struct Ended {
     /// Which of the jobs.
     pub(crate) job: usize,
@@ -64,36 +73,61 @@ pub(crate) struct Ended {
     pub(crate) output: Output,
     /// From the fork to the end.
     pub(crate) took: Duration,
-    /// How many of its processes were killed, itself included.
-    pub(crate) killed: usize,
-    /// Killed, and yet not gone: it waits for a disk.
-    pub(crate) lingers: bool,
+    /// What became of its process, where it did not end by itself.
+    pub(crate) remains: Remains,
+}
+
+/// What is left of a script that was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// Nothing.
+    Nothing,
+    /// It was killed.
+    Killed,
+    /// It was killed, and waits for a disk.
+    Lingers,
+    /// Processes that have left its group go on.
+    Others(usize),
+    /// Its output is no longer read: the processes that it left behind are too many.
+    Unread,
 }
 
 /// What to do after a script's end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     GoOn,
-    /// Kill what the ended script left in the background, and all the others.
+    /// Kill what the ended script left in the background, and end all the others.
     GiveUp,
 }
 
-/// The reading ends of scripts that have ended.
-#[derive(Default)]
-pub(crate) struct Kept(Vec<OwnedFd>);
+/// What a group does, as it happens.
+pub(crate) trait Watch {
+    /// Makes a script ready to be started.
+    fn prepare(&mut self, job: usize) -> Result<Job, Failed>;
+    /// A script was started.
+    fn started(&mut self, job: usize, pid: Pid, mark: &str);
+    /// A script could not be started, and is tried again.
+    fn waits(&mut self, job: usize, why: &str);
+    /// A script has ended.
+    fn ended(&mut self, ended: Ended) -> Then;
+    /// Whether to give the group up.
+    fn given_up(&self) -> bool;
+}
 
 /// The rules for one group.
 pub(crate) struct Rules<'a> {
-    /// By then the last script is dead and reaped.
+    pub(crate) phase: Phase,
+    /// By then the last script has ended.
     pub(crate) until: Instant,
-    /// Whether to give the group up.
-    pub(crate) given_up: &'a dyn Fn() -> bool,
+    /// Until then a script is tried again for which there was no process, memory or descriptor.
+    pub(crate) patience: Instant,
+    pub(crate) sink: &'a Sink,
 }
 
 /// A script that is running.
 struct Running {
     job: usize,
-    pid: Pid,
+    script: Script,
     /// None: it has been executed.
     status: Option<OwnedFd>,
     input: Option<(OwnedFd, Vec<u8>)>,
@@ -101,108 +135,162 @@ struct Running {
     output: Output,
     mark: String,
     began: Instant,
-    limit: Duration,
+    limit: Limit,
     kill_at: Instant,
-    never_ran: Option<String>,
-    killed: Option<(End, Instant, usize)>,
+    never_ran: Option<Failed>,
+    told: bool,
+    killed: Option<Instant>,
 }
 
-/// Runs the jobs, tells `ended` of each end as it happens, and returns when all have ended.
-///
-/// A job that could not even be prepared comes as the reason why, and ends as [`End::NeverRan`].
-pub(crate) fn group(
-    jobs: Vec<Result<Job, String>>,
-    rules: &Rules<'_>,
-    kept: &mut Kept,
-    ended: &mut dyn FnMut(Ended) -> Then,
-) {
-    let signal = match ChildSignal::catch() {
-        Ok(signal) => signal,
-        Err(error) => {
-            for job in 0..jobs.len() {
-                ended(never_ran(job, error.to_string()));
-            }
-            return;
-        }
-    };
-    let mut waiting = jobs.into_iter().enumerate();
-    let mut running = Vec::new();
+/// A script that has failed the freeze and was told to end. It is killed with all that descends from it.
+pub(crate) struct Dying {
+    pub(crate) job: usize,
+    script: Script,
+    mark: String,
+    kill_at: Instant,
+    killed: Option<Instant>,
+}
+
+/// Runs `jobs` scripts, tells of each end as it happens, and returns when all have ended, or have failed the freeze.
+pub(crate) fn group(jobs: usize, rules: &Rules<'_>, watch: &mut dyn Watch) -> Vec<Dying> {
+    let begins = Instant::now();
+    let mut waiting: VecDeque<(usize, Instant)> = (0..jobs).map(|job| (job, begins)).collect();
+    let mut running: Vec<Running> = Vec::new();
+    let mut dying: Vec<Dying> = Vec::new();
     let mut given_up = false;
     loop {
         while running.len() < AT_ONCE
-            && let Some((at, job)) = waiting.next()
+            && let Some((job, _)) = waiting.pop_front_if(|(_, at)| given_up || *at <= Instant::now())
         {
             if given_up {
-                ended(Ended { end: End::NotStarted, ..never_ran(at, String::new()) });
+                watch.ended(Ended::without_a_process(job, End::NotStarted));
                 continue;
             }
-            let started =
-                job.and_then(|job| spawn::spawn(&job.program).map_err(|error| error.to_string()).map(|it| (job, it)));
-            match started {
-                Ok((job, started)) => running.push(Running::new(at, job, started, rules.until)),
-                Err(why) => given_up |= ended(never_ran(at, why)) == Then::GiveUp,
+            match start(job, rules, watch) {
+                Ok(script) => running.push(script),
+                Err(failed) => given_up |= not_started(job, failed, rules, &mut waiting, watch) == Then::GiveUp,
             }
         }
-        if running.is_empty() {
-            return;
+        dying.retain_mut(|script| !script.is_over(Instant::now()));
+        if waiting.is_empty() && running.is_empty() && (given_up || dying.is_empty()) {
+            return dying;
         }
-        given_up = given_up || (rules.given_up)();
+        given_up = given_up || watch.given_up();
         let now = Instant::now();
-        for script in &mut running {
-            if given_up {
-                script.kill(End::GivenUp, now);
-            } else if now >= script.kill_at {
-                script.kill(End::TooLong, now);
-            }
-        }
         let mut still = Vec::new();
-        for script in running {
-            if !script.is_over(now) {
-                still.push(script);
-                continue;
+        for mut script in running {
+            match script.look(rules.phase, now, given_up) {
+                Look::Runs => still.push(script),
+                Look::Fails(end) => {
+                    let (ended, its_end) = script.fails(end, now, rules.sink);
+                    dying.push(its_end);
+                    given_up |= watch.ended(ended) == Then::GiveUp;
+                }
+                Look::Over => {
+                    let (pid, mark) = (script.script.pid(), script.mark.clone());
+                    match script.finish(rules, now) {
+                        Over::Ended(ended) => {
+                            if watch.ended(ended) == Then::GiveUp {
+                                given_up = true;
+                                // Nothing that it left in the background may go on holding what it was holding.
+                                let _ = reaper::kill_family(pid, &mark);
+                            }
+                        }
+                        Over::NeverRan(job, failed) => {
+                            given_up |= not_started(job, failed, rules, &mut waiting, watch) == Then::GiveUp;
+                        }
+                    }
+                }
             }
-            let (pid, mark) = (script.pid, script.mark.clone());
-            if ended(script.finish(now, kept)) == Then::GiveUp {
-                given_up = true;
-                // Nothing it left in the background may go on holding what it was holding. It is not reaped yet, so its descendants are known.
-                let _ = reaper::kill_family(pid, &mark);
-            }
-            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
         }
         running = still;
-        if let Some(next) = running.iter().map(Running::next_deed).min() {
-            wait(&signal, &mut running, kept, next);
+        let next = running.iter().map(|script| script.next_deed(rules.phase));
+        let next = next.chain(dying.iter().map(Dying::next_deed)).chain(waiting.iter().map(|(_, at)| *at)).min();
+        if let Some(next) = next.filter(|_| !(running.is_empty() && given_up)) {
+            wait(&mut running, next);
         }
     }
 }
 
+fn start(job: usize, rules: &Rules<'_>, watch: &mut dyn Watch) -> Result<Running, Failed> {
+    let ready = watch.prepare(job)?;
+    let started = spawn::spawn(&ready.program)?;
+    watch.started(job, started.script.pid(), &ready.mark);
+    Ok(Running::new(job, ready, started, rules.until))
+}
+
+/// A script that could not be started for want of something that comes back is tried again, as long as there is patience.
+fn not_started(
+    job: usize,
+    failed: Failed,
+    rules: &Rules<'_>,
+    waiting: &mut VecDeque<(usize, Instant)>,
+    watch: &mut dyn Watch,
+) -> Then {
+    let now = Instant::now();
+    if failed.short && now < rules.patience {
+        watch.waits(job, &failed.why);
+        waiting.push_back((job, now + BETWEEN_TRIES));
+        return Then::GoOn;
+    }
+    watch.ended(Ended::without_a_process(job, End::NeverRan(failed.why)))
+}
+
 /// Waits until something happens, and moves bytes.
-fn wait(signal: &ChildSignal, running: &mut [Running], kept: &mut Kept, next: Instant) {
-    let patience = next.saturating_duration_since(Instant::now()).min(ASKING);
-    // Rounded up: to wake too early and find nothing to do would be a busy loop.
-    let timeout = PollTimeout::try_from(patience + Duration::from_micros(999)).unwrap_or(PollTimeout::ZERO);
-    let mut polled = vec![PollFd::new(signal.readable(), PollFlags::POLLIN)];
+fn wait(running: &mut [Running], next: Instant) {
+    let mut polled: Vec<PollFd<'_>> =
+        reap::readable().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into_iter().collect();
     for script in &*running {
         let reading = [&script.status, &script.output_end].into_iter().flatten();
         polled.extend(reading.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         polled.extend(script.input.iter().map(|(fd, _)| PollFd::new(fd.as_fd(), PollFlags::POLLOUT)));
     }
-    polled.extend(kept.0.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+    let patience = next.saturating_duration_since(Instant::now()).min(ASKING);
+    // Rounded up: to wake too early and find nothing to do would be a busy loop.
+    let timeout = PollTimeout::try_from(patience + Duration::from_micros(999)).unwrap_or(PollTimeout::ZERO);
     // EINTR: a child has ended, and the pipe says so, too. The ends are non-blocking, so all may be tried whatever poll says.
     if !matches!(poll(&mut polled, timeout), Ok(0)) {
         drop(polled);
-        signal.heard();
+        reap::heard();
         running.iter_mut().for_each(Running::move_bytes);
-        kept.empty();
     }
+}
+
+/// Waits for the ends of those that failed the freeze; tells of each how many of its processes were killed, and whether it is gone.
+pub(crate) fn bury(mut dying: Vec<Dying>, tell: &mut dyn FnMut(usize, Remains)) {
+    while !dying.is_empty() {
+        let now = Instant::now();
+        dying.retain_mut(|script| {
+            let over = script.is_over(now);
+            if over {
+                tell(script.job, script.remains());
+            }
+            !over
+        });
+        if let Some(next) = dying.iter().map(Dying::next_deed).min() {
+            wait(&mut [], next);
+        }
+    }
+}
+
+enum Look {
+    Runs,
+    /// It has failed, and was told to end.
+    Fails(End),
+    Over,
+}
+
+enum Over {
+    Ended(Ended),
+    NeverRan(usize, Failed),
 }
 
 impl Running {
     fn new(job: usize, what: Job, started: Started, until: Instant) -> Self {
-        let Started { pid, status, input, output } = started;
+        let Started { script, status, input, output } = started;
         Self {
             job,
-            pid,
+            script,
             status: Some(status),
             input: Some((input, what.input)),
             output_end: Some(output),
@@ -213,6 +301,7 @@ impl Running {
             // Its own limit starts once it has been executed: after a thaw that may have to wait.
             kill_at: until,
             never_ran: None,
+            told: false,
             killed: None,
         }
     }
@@ -223,7 +312,7 @@ impl Running {
             match read(status, &mut word) {
                 Ok(0) => {
                     self.status = None;
-                    self.kill_at = self.kill_at.min(Instant::now() + self.limit);
+                    self.kill_at = self.kill_at.min(Instant::now() + self.limit.given);
                 }
                 Ok(count) => {
                     self.never_ran = Some(spawn::failure(&word[..count]));
@@ -236,7 +325,7 @@ impl Running {
             match write(&*end, left) {
                 Ok(count) => drop(left.drain(..count)),
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
-                // It doesn't want to read: that is its own affair.
+                // It has closed its input without reading it all, as it may.
                 Err(_) => left.clear(),
             }
             if left.is_empty() {
@@ -250,84 +339,114 @@ impl Running {
         }
     }
 
-    fn kill(&mut self, why: End, now: Instant) {
-        if self.killed.is_none() && !self.has_ended() {
-            let count = reaper::kill_family(self.pid, &self.mark).unwrap_or(0);
-            self.killed = Some((why, now, count));
+    fn tell_at(&self) -> Instant {
+        self.kill_at.checked_sub(self.limit.grace()).unwrap_or(self.kill_at)
+    }
+
+    /// How it stands; tells it to end, and kills it, when that is due.
+    fn look(&mut self, phase: Phase, now: Instant, given_up: bool) -> Look {
+        if self.script.ended().is_some() || self.killed.is_some_and(|at| now >= at + DYING) {
+            return Look::Over;
+        }
+        match phase {
+            Phase::Freeze if given_up => Look::Fails(End::GivenUp),
+            Phase::Freeze if now >= self.tell_at() => Look::Fails(End::TooLong(self.limit)),
+            Phase::Freeze => Look::Runs,
+            Phase::Thaw => {
+                if now >= self.kill_at && self.killed.is_none() {
+                    // A service that has left the group is at work again, and stays.
+                    self.script.signal_group(Signal::SIGKILL);
+                    self.killed = Some(now);
+                } else if now >= self.tell_at() && !self.told {
+                    self.script.signal_group(Signal::SIGTERM);
+                    self.told = true;
+                }
+                Look::Runs
+            }
         }
     }
 
-    /// It stays unreaped here: as long as it does, its descendants can be told from others.
-    fn look(&self) -> Result<WaitStatus, Errno> {
-        waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
-    }
-
-    fn has_ended(&self) -> bool {
-        !matches!(self.look(), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR))
-    }
-
-    /// Whether it has ended, or there is no use in waiting for it any longer.
-    fn is_over(&self, now: Instant) -> bool {
-        self.has_ended() || self.killed.as_ref().is_some_and(|(_, at, _)| now >= *at + DYING)
-    }
-
-    /// Its last words, and how it ended.
-    fn finish(mut self, now: Instant, kept: &mut Kept) -> Ended {
+    /// It has failed the freeze: told to end, and reported as it is.
+    fn fails(mut self, end: End, now: Instant, sink: &Sink) -> (Ended, Dying) {
+        let grace = if end == End::GivenUp { GRACE } else { self.limit.grace() };
+        self.script.signal_group(Signal::SIGTERM);
         self.move_bytes();
-        kept.0.extend(self.output_end.take());
-        let status = self.look();
-        let lingers = matches!(status, Ok(WaitStatus::StillAlive));
-        let killed = self.killed.as_ref().map_or(0, |(_, _, count)| *count);
-        let end = match (self.killed, self.never_ran, status) {
-            (Some((why, ..)), ..) => why,
-            (None, Some(why), _) => End::NeverRan(why),
-            (None, None, Ok(WaitStatus::Exited(_, 0))) => End::Well,
-            (None, None, Ok(WaitStatus::Exited(_, code))) => End::Status(code),
-            (None, None, Ok(WaitStatus::Signaled(_, signal, _))) => End::Signal(signal.to_string()),
-            (None, None, other) => End::NeverRan(format!("it was lost sight of: {other:?}")),
+        if let Some(pipe) = self.output_end.take() {
+            sink.keep(pipe);
+        }
+        let took = now.saturating_duration_since(self.began);
+        let ended = Ended { job: self.job, end, output: self.output, took, remains: Remains::Nothing };
+        let dying = Dying { job: self.job, script: self.script, mark: self.mark, kill_at: now + grace, killed: None };
+        (ended, dying)
+    }
+
+    /// The last of its output, and how it ended.
+    fn finish(mut self, rules: &Rules<'_>, now: Instant) -> Over {
+        self.move_bytes();
+        if let Some(failed) = self.never_ran {
+            return Over::NeverRan(self.job, failed);
+        }
+        let status = self.script.ended();
+        let unread = self.output_end.take().is_some_and(|pipe| !rules.sink.keep(pipe));
+        let end = match status {
+            _ if self.told => End::TooLong(self.limit),
+            Some(WaitStatus::Exited(_, 0)) => End::Well,
+            Some(WaitStatus::Exited(_, code)) => End::Status(code),
+            Some(WaitStatus::Signaled(_, signal, _)) => End::Signal(signal.to_string()),
+            other => End::Signal(format!("an unknown end: {other:?}")),
+        };
+        let others = if self.told { count_others(self.script.pid(), &self.mark) } else { 0 };
+        let remains = match (self.killed, status, others) {
+            (Some(_), None, _) => Remains::Lingers,
+            (_, _, others @ 1..) => Remains::Others(others),
+            (Some(_), ..) => Remains::Killed,
+            (None, ..) if unread => Remains::Unread,
+            (None, ..) => Remains::Nothing,
         };
         let took = now.saturating_duration_since(self.began);
-        Ended { job: self.job, end, output: self.output, took, killed, lingers }
+        Over::Ended(Ended { job: self.job, end, output: self.output, took, remains })
     }
 
     /// When something is to be done even if nothing happens.
-    fn next_deed(&self) -> Instant {
-        self.killed.as_ref().map_or(self.kill_at, |(_, at, _)| *at + DYING)
-    }
-}
-
-impl Kept {
-    /// Reads what background children say, and drops it: they must not wait for a reader.
-    fn empty(&mut self) {
-        self.0.retain(|end| drain(end.as_fd(), &mut |_| {}) == Pipe::Open);
-    }
-}
-
-#[derive(PartialEq)]
-enum Pipe {
-    Open,
-    Ended,
-}
-
-/// Reads what is there, a gulp at most.
-fn drain(end: BorrowedFd<'_>, take: &mut dyn FnMut(&[u8])) -> Pipe {
-    let mut bytes = [0; 8 << 10];
-    let mut taken = 0;
-    while taken < GULP {
-        match read(end, &mut bytes) {
-            Ok(0) => return Pipe::Ended,
-            Ok(count) => {
-                take(&bytes[..count]);
-                taken += count;
-            }
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return Pipe::Open,
-            Err(_) => return Pipe::Ended,
+    fn next_deed(&self, phase: Phase) -> Instant {
+        match self.killed {
+            Some(at) => at + DYING,
+            None if phase == Phase::Freeze || !self.told => self.tell_at(),
+            None => self.kill_at,
         }
     }
-    Pipe::Open
 }
 
-fn never_ran(job: usize, why: String) -> Ended {
-    Ended { job, end: End::NeverRan(why), output: Output::default(), took: Duration::ZERO, killed: 0, lingers: false }
+/// How many have left the script's process group, which was told to end.
+fn count_others(pid: Pid, mark: &str) -> usize {
+    let others = |family: Vec<Pid>| {
+        family.into_iter().filter(|other| getpgid(Some(*other)).is_ok_and(|group| group != pid)).count()
+    };
+    reaper::family(pid, mark).map_or(0, others)
+}
+
+impl Dying {
+    /// Whether it is gone, or there is no use in waiting for it any longer. Ends what descends from it when it has ended.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let ended = self.script.ended().is_some();
+        if self.killed.is_none() && (ended || now >= self.kill_at) {
+            let _ = reaper::kill_family(self.script.pid(), &self.mark);
+            self.killed = Some(now);
+        }
+        ended || self.killed.is_some_and(|at| now >= at + DYING)
+    }
+
+    fn remains(&self) -> Remains {
+        if self.script.ended().is_none() { Remains::Lingers } else { Remains::Killed }
+    }
+
+    fn next_deed(&self) -> Instant {
+        self.killed.map_or(self.kill_at, |at| at + DYING)
+    }
+}
+
+impl Ended {
+    fn without_a_process(job: usize, end: End) -> Self {
+        Self { job, end, output: Output::default(), took: Duration::ZERO, remains: Remains::Nothing }
+    }
 }

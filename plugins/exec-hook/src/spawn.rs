@@ -12,8 +12,10 @@ use hv_vss_platform::{OsError, descriptors, reaper};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2};
 
+use crate::reap::{Quiet, Script};
 use crate::user::Identity;
 
 /// Above the standard descriptors and the one for the exec's outcome, so that none of these overwrites another on its way to its place.
@@ -33,11 +35,36 @@ pub(crate) struct Program {
 
 /// What was started. All ends are non-blocking.
 pub(crate) struct Started {
-    pub(crate) pid: Pid,
+    pub(crate) script: Script,
     /// Ends without a word when the exec has happened; else see [`failure`].
     pub(crate) status: OwnedFd,
     pub(crate) input: OwnedFd,
     pub(crate) output: OwnedFd,
+}
+
+/// Why a script could not be started.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// A sentence or half of one.
+    pub(crate) why: String,
+    /// Something was short for a moment: descriptors, processes, memory.
+    pub(crate) short: bool,
+}
+
+impl Failed {
+    /// For good.
+    pub(crate) fn unfit(why: String) -> Self {
+        Self { why, short: false }
+    }
+
+    fn of(doing: &str, errno: Errno) -> Self {
+        Self { why: OsError::new(doing, errno).to_string(), short: is_short(errno) }
+    }
+}
+
+/// Whether this is the want of something that comes back by itself.
+pub(crate) fn is_short(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::ETXTBSY)
 }
 
 /// What the child was doing when it failed, in the order of doing it.
@@ -66,14 +93,14 @@ const DOINGS: [&str; 6] = [
 ///
 /// # Errors
 /// When the system has no pipe or process left.
-pub(crate) fn spawn(program: &Program) -> Result<Started, OsError> {
-    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| OsError::new("make a pipe for the script", errno));
+pub(crate) fn spawn(program: &Program) -> Result<Started, Failed> {
+    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Failed::of("make a pipe for the script", errno));
     let (input_reader, input) = pipe()?;
     let (output, output_writer) = pipe()?;
     let (status, status_writer) = pipe()?;
     for end in [&input, &output, &status] {
         fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|errno| OsError::new("make the script's pipe non-blocking", errno))?;
+            .map_err(|errno| Failed::of("make the script's pipe non-blocking", errno))?;
     }
     let arguments = pointers([program.path.as_c_str(), program.argument.as_c_str()]);
     let environment = pointers(program.environment.iter().map(CString::as_c_str));
@@ -82,9 +109,17 @@ pub(crate) fn spawn(program: &Program) -> Result<Started, OsError> {
     let ends = [input_reader.as_raw_fd(), output_writer.as_raw_fd(), status_writer.as_raw_fd()];
 
     let parent = getpid();
+    // Until it is entered, its end is not to be reaped. The child clears its mask.
+    let quiet = Quiet::begin();
     // SAFETY: the child makes only system calls until it execs or exits.
-    match unsafe { fork() }.map_err(|errno| OsError::new("start a process for the script", errno))? {
-        ForkResult::Parent { child } => Ok(Started { pid: child, status, input, output }),
+    match unsafe { fork() }.map_err(|errno| Failed::of("start a process for the script", errno))? {
+        ForkResult::Parent { child } => match Script::enter(child, &quiet) {
+            Some(script) => Ok(Started { script, status, input, output }),
+            None => {
+                let _ = kill(child, Signal::SIGKILL);
+                Err(Failed { why: "too many scripts are ending at once".to_owned(), short: true })
+            }
+        },
         ForkResult::Child => {
             let failed = become_script(program, &arguments, &environment, &groups, ends, parent);
             let mut word = [failed.doing as u8, 0, 0, 0, 0];
@@ -97,25 +132,18 @@ pub(crate) fn spawn(program: &Program) -> Result<Started, OsError> {
     }
 }
 
-/// Whether there are descriptors enough to start a script: its three pipes, and as many again for judging its path and hearing of its end.
-///
-/// # Errors
-/// When there are not.
-pub(crate) fn has_room() -> Result<(), OsError> {
-    let pipes: Result<Vec<_>, _> = (0..6).map(|_| pipe2(OFlag::O_CLOEXEC)).collect();
-    pipes.map(drop).map_err(|errno| OsError::new("make a pipe for the script", errno))
-}
-
-/// The sentence about an exec that did not happen, from what the status pipe said.
-pub(crate) fn failure(word: &[u8]) -> String {
+/// Why an exec did not happen, from what the status pipe said.
+pub(crate) fn failure(word: &[u8]) -> Failed {
     let doing = word.first().and_then(|doing| DOINGS.get(usize::from(*doing))).unwrap_or(&"be started");
     let errno = word.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes);
-    let hint = match Errno::from_raw(errno) {
+    let known = Errno::from_raw(errno);
+    let hint = match known {
         Errno::ENOENT => " (is the interpreter in its first line there?)",
         Errno::ENOEXEC => " (does its first line begin with #!?)",
         _ => "",
     };
-    format!("could not {doing}: {}{hint}", std::io::Error::from_raw_os_error(errno))
+    let why = format!("could not {doing}: {}{hint}", std::io::Error::from_raw_os_error(errno));
+    Failed { why, short: is_short(known) }
 }
 
 fn pointers<'a>(strings: impl IntoIterator<Item = &'a CStr>) -> Vec<*const c_char> {
@@ -123,7 +151,7 @@ fn pointers<'a>(strings: impl IntoIterator<Item = &'a CStr>) -> Vec<*const c_cha
 }
 
 /// Why the child did not become the script.
-struct Failed {
+struct Fault {
     doing: Doing,
     errno: Errno,
     /// Where to say so.
@@ -139,7 +167,7 @@ fn become_script(
     groups: &[libc::gid_t],
     ends: [RawFd; 3],
     parent: Pid,
-) -> Failed {
+) -> Fault {
     let mut tell = ends[2];
     let mut steps = || {
         // SAFETY: system calls on plain numbers and on strings and lists that were made ready before the fork; the descriptors closed belong to
@@ -178,7 +206,7 @@ fn become_script(
         }
     };
     let (doing, errno) = steps().err().unwrap_or((Doing::Exec, Errno::UnknownErrno));
-    Failed { doing, errno, tell }
+    Fault { doing, errno, tell }
 }
 
 fn done(doing: Doing, result: libc::c_int) -> Result<libc::c_int, (Doing, Errno)> {

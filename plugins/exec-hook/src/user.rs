@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 
-/// Who a script is.
+/// As whom a script runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub struct Identity {
     pub(crate) name: String,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,

@@ -107,3 +107,16 @@ fn nobody_stays_a_zombie() {
         !String::from_utf8(ps.stdout).unwrap().lines().any(|parent| parent.trim() == worker)
     });
 }
+
+#[test]
+fn what_a_thaw_starts_keeps_a_working_output_while_its_plugin_is_idle() {
+    let Some(mut stage) = Stage::new() else { return };
+    // More than a pipe has room for, and after its script has ended.
+    let service = "i=0; while [ $i -lt 300 ]; do head -c 1000 /dev/zero || exit; i=$((i + 1)); echo x >>$GROUND/beats; sleep 0.003; done";
+    stage.hook("10-svc.post-thaw", &format!("({service}) & echo $! >$GROUND/pid"));
+    stage.open();
+    assert_eq!(stage.freeze(), done());
+    assert_eq!(stage.thaw(), done());
+    becomes_true("it has written all that it had to", || stage.lines("beats").len() == 300);
+    becomes_true("it has ended", || !lives(&pid(&stage)));
+}

@@ -135,7 +135,7 @@ fn a_failing_script_fails_the_freeze_with_its_last_words_and_what_was_started_ge
 
     let reason = refusal(stage.freeze());
     assert!(reason.starts_with("20-bad freeze failed with exit status 3 after "), "{reason}");
-    assert!(reason.ends_with("; its last words: no such database: shop"), "{reason}");
+    assert!(reason.ends_with("; output: first / no such database: shop"), "{reason}");
     stage.logs(Level::Warn, "20-bad freeze: first");
     stage.the_scripts_did(&["10-ok freeze", "20-bad freeze"]);
 
@@ -154,7 +154,7 @@ fn when_one_of_a_group_fails_the_others_are_killed_at_once_and_thawed() {
     let reason = refusal(stage.freeze());
     assert!(began.elapsed() < Duration::from_secs(8), "the limit was waited for");
     assert!(reason.starts_with("10-bad freeze failed with exit status 1"), "{reason}");
-    assert!(reason.contains("10-slow freeze was killed after"), "{reason}");
+    assert!(reason.contains("10-slow freeze was ended after"), "{reason}");
     assert_eq!(stage.thaw(), done());
     let mut log = stage.log();
     log.sort();
@@ -172,7 +172,7 @@ fn a_failing_thaw_is_shouted_about_and_the_others_still_run() {
     assert_eq!(stage.thaw(), done(), "the answer does not change");
     assert_eq!(stage.log()[2..], ["90-tell.post-thaw thaw", "50-bad thaw", "10-db thaw"]);
     stage.logs(Level::Error, "50-bad thaw failed with exit status 1");
-    stage.logs(Level::Error, "its last words: still locked");
+    stage.logs(Level::Error, "output: still locked");
     stage.logs(Level::Error, "90-tell.post-thaw thaw was ended by SIGKILL");
     let reported = stage.reported();
     assert_eq!(
@@ -204,14 +204,11 @@ fn a_script_that_is_not_required_may_fail() {
 fn a_script_that_could_not_even_be_started_fails_the_freeze_and_is_owed_nothing() {
     let Some(mut stage) = Stage::new() else { return };
     stage.hook("10-ok", "");
-    let file = stage.hook("20-lost", "");
-    std::fs::write(file, "#!/no/such/interpreter\n").unwrap();
+    // A file of a format that no kernel knows: its first bytes promise a program.
+    std::fs::write(stage.hook("20-lost", ""), "\x7fELF, or so it says\n").unwrap();
     stage.open();
     let reason = refusal(stage.freeze());
-    assert_eq!(
-        reason,
-        "20-lost freeze did not run: could not be executed: No such file or directory (os error 2) (is the interpreter in its first line there?)"
-    );
+    assert!(reason.starts_with("20-lost freeze did not run: could not be executed: Exec format error"), "{reason}");
     assert_eq!(stage.thaw(), done());
     let reported = stage.reported();
     assert!(!reported.contains(&"20-lost thaw started".to_owned()));
@@ -232,7 +229,8 @@ fn a_new_process_thaws_what_an_earlier_one_started_and_nothing_else() {
     std::fs::remove_file(stage.path("log")).unwrap();
 
     stage.outcome_is(Outcome::Recovered);
-    assert_eq!(stage.thaw_owed(&["10-db", "20-web", "90-tell.post-thaw", "55-gone"]), done());
+    let reason = refusal(stage.thaw_owed(&["10-db", "20-web", "90-tell.post-thaw", "55-gone"]));
+    assert!(reason.starts_with("still owed: 55-gone thaw did not run: "), "{reason}");
     stage.the_scripts_did(&[
         "90-tell.post-thaw thaw",
         "recovered",
@@ -242,7 +240,7 @@ fn a_new_process_thaws_what_an_earlier_one_started_and_nothing_else() {
         "recovered",
     ]);
     stage.logs(Level::Error, "55-gone thaw did not run: ");
-    assert_eq!(stage.thaw(), done());
+    refusal(stage.thaw());
     stage.the_scripts_did(&[]);
 }
 

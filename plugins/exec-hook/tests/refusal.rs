@@ -74,6 +74,16 @@ fn a_link_out_of_the_directory_is_refused_and_one_within_it_is_not() {
 }
 
 #[test]
+fn a_link_runs_under_its_own_name() {
+    let Some(mut stage) = Stage::new() else { return };
+    stage.hook("20-real", "note ${0##*/}");
+    symlink("20-real", stage.hooks().join("10-link")).unwrap();
+    stage.open();
+    assert_eq!(stage.freeze(), done());
+    stage.the_scripts_did(&["20-real freeze", "10-link", "20-real freeze", "20-real"]);
+}
+
+#[test]
 fn a_script_that_is_not_executable_is_refused() {
     let Some(mut stage) = Stage::new() else { return };
     let file = stage.hook("10-forgotten", "");
@@ -89,8 +99,8 @@ fn a_directory_a_dangling_link_and_a_name_that_does_not_fit_are_refused() {
     symlink("nowhere", stage.hooks().join("20-dangling")).unwrap();
     stage.hook("mysql.sh", "");
     stage.open();
-    refuses(&mut stage, "10-directory is a directory, not a regular file");
-    refuses(&mut stage, "20-dangling can't be looked at: No such file or directory");
+    refuses(&mut stage, "10-directory is a directory: nothing but hooks may be here; move it elsewhere");
+    refuses(&mut stage, "20-dangling is a link to nowhere, which is not there: remove the link");
     refuses(&mut stage, "mysql.sh is refused: its name is not of the form NN-name");
 }
 
@@ -144,9 +154,29 @@ fn a_script_that_is_spoilt_between_freeze_and_thaw_is_not_run() {
     stage.open();
     assert_eq!(stage.freeze(), done());
     mode(&file, 0o777);
-    assert_eq!(stage.thaw(), done());
-    stage.logs(Level::Error, "10-a thaw did not run: ");
+    let reason = refusal(stage.thaw());
+    assert!(reason.starts_with("still owed: 10-a thaw did not run: "), "{reason}");
+    assert!(reason.contains("chmod go-w "), "{reason}");
     stage.the_scripts_did(&["10-a freeze", "20-b freeze", "20-b thaw"]);
+    // The remedy helps.
+    mode(&file, 0o755);
+    assert_eq!(stage.thaw(), done());
+    stage.the_scripts_did(&["10-a thaw"]);
+}
+
+#[test]
+fn a_script_that_is_removed_between_freeze_and_thaw_is_owed_until_it_is_back() {
+    let Some(mut stage) = Stage::new() else { return };
+    let file = stage.hook("10-a", "");
+    stage.open();
+    assert_eq!(stage.freeze(), done());
+    fs::rename(&file, stage.path("away")).unwrap();
+    let reason = refusal(stage.thaw());
+    assert!(reason.contains("put it back, and it is run"), "{reason}");
+    assert!(!stage.reported().contains(&"10-a thaw failed".to_owned()), "{:?}", stage.reported());
+    fs::rename(stage.path("away"), &file).unwrap();
+    assert_eq!(stage.thaw(), done());
+    stage.the_scripts_did(&["10-a freeze", "10-a thaw"]);
 }
 
 #[test]

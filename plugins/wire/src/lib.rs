@@ -8,9 +8,11 @@
 mod frame;
 pub mod owed;
 mod plain;
+mod settings;
 
 pub use frame::{FrameError, Frames, MAX_FRAME, encode};
 pub use plain::is_obeyed;
+pub use settings::flat;
 
 use hv_vss_types::{FsId, Monotonic, Mount};
 use serde::{Deserialize, Serialize};

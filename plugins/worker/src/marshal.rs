@@ -95,11 +95,8 @@ impl CSettings {
     /// The settings in their order, tables within the table as `outer.inner`, a list once for each of its items.
     #[must_use]
     pub fn of(config: &Map<String, Value>) -> Self {
-        let mut flat = Vec::new();
-        for (key, value) in config {
-            flatten(key, value, &mut flat);
-        }
-        let strings: Vec<_> = flat.iter().map(|(key, value)| (c_string(key), c_string(value))).collect();
+        let strings: Vec<_> =
+            hv_vss_wire::flat(config).iter().map(|(key, value)| (c_string(key), c_string(value))).collect();
         let size = size_of_u32::<abi::Setting>();
         let setting = |(key, value): &(CString, CString)| abi::Setting {
             size,
@@ -126,17 +123,6 @@ impl CSettings {
     }
 }
 
-fn flatten(key: &str, value: &Value, flat: &mut Vec<(String, String)>) {
-    match value {
-        Value::Null => {}
-        Value::Bool(yes) => flat.push((key.to_owned(), yes.to_string())),
-        Value::Number(number) => flat.push((key.to_owned(), number.to_string())),
-        Value::String(text) => flat.push((key.to_owned(), text.clone())),
-        Value::Array(items) => items.iter().for_each(|item| flatten(key, item, flat)),
-        Value::Object(table) => table.iter().for_each(|(inner, value)| flatten(&format!("{key}.{inner}"), value, flat)),
-    }
-}
-
 /// The header's number of an outcome.
 #[must_use]
 pub const fn outcome(outcome: Outcome) -> u32 {
@@ -152,18 +138,6 @@ pub const fn outcome(outcome: Outcome) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_and_lists_are_flat_and_in_order() {
-        let config = serde_json::json!({"a": "x", "b": {"c": 1, "d": {"e": true}}, "f": ["y", 2], "g": {}});
-        let Value::Object(config) = config else { unreachable!() };
-        let mut flat = Vec::new();
-        for (key, value) in &config {
-            flatten(key, value, &mut flat);
-        }
-        let flat: Vec<_> = flat.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        assert_eq!(flat, ["a=x", "b.c=1", "b.d.e=true", "f=y", "f=2"]);
-    }
 
     #[test]
     fn a_null_byte_ends_a_string_instead_of_losing_it() {

@@ -91,8 +91,9 @@ fn with_every_default_line_in_force_each_plugin_has_exactly_its_defaults() {
         ("directory", constant(file, "const DIRECTORY: &str = \"", "\"")),
         ("limit", constant(file, "const LIMIT: Duration = Duration::from_secs(", ")") + "s"),
     ];
-    let expected: serde_json::Map<_, _> =
+    let mut expected: serde_json::Map<_, _> =
         expected.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    expected.insert("allow_alike".to_owned(), false.into());
     assert_eq!(settings, expected);
 
     let device = constant("plugins/ufs/src/lib.rs", "const DEVICE: &str = \"", "\"");

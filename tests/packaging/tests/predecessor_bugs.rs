@@ -21,9 +21,15 @@ fn functions(directory: &Path, into: &mut Vec<String>) {
 fn every_failure_of_our_predecessors_has_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut tests = Vec::new();
-    for folder in
-        ["orchestrator", "plugins/kvp-report/tests", "tests/stories/tests", "tests/sim/tests", "tests/packaging/tests"]
-    {
+    for folder in [
+        "orchestrator",
+        "platform/src/process",
+        "plugins/exec-hook/tests",
+        "plugins/kvp-report/tests",
+        "tests/stories/tests",
+        "tests/sim/tests",
+        "tests/packaging/tests",
+    ] {
         functions(&root.join(folder), &mut tests);
     }
     let page = fs::read_to_string(root.join("docs/predecessor-bugs.md")).unwrap();

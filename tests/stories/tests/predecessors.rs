@@ -325,7 +325,7 @@ both_drivers! {
         let guest = stage.disk("data").hook("50-app", "[ $phase = thaw ] || { echo no room >&2; exit 7; }").start();
         guest.host_may_not(Freeze);
         let sentence = "50-app freeze failed with exit status 7";
-        guest.daemon().says(&["FREEZE answered FAIL", sentence, "its last words: no room"]);
+        guest.daemon().says(&["FREEZE answered FAIL", sentence, "output: no room"]);
         guest.daemon().says(&["cycle", " ended: ", sentence]);
         let (code, status) = vssctl(&guest, "status");
         assert!(status.contains(sentence) && status.contains("no room"), "{status}");

@@ -3,7 +3,8 @@
 #	make			the programs and plugins
 #	make demo		one whole backup, shown step by step (root, Linux, /dev/fuse)
 #	make playground		the demo's guest, left to you with a shell
-#	make test		every test
+#	make test		every test that this machine can run; installs nothing
+#	make setup		installs what developers need (root, Debian)
 #	make bench		what a guest pays for a backup, beside other tools (docs/performance.md)
 #	make bench-check	is any of it worse than in the last committed run?
 #	make soak		the long forms: every cell of the fault matrix, 10,000 backups with faults, the
@@ -23,16 +24,24 @@ all:
 	@! WITHOUT_HYPERV="$(WITHOUT_HYPERV)" ARCH="$(ARCH)" packaging/install may-build || \
 	    $(CARGO) build --release --locked --workspace --exclude hv-vss-testbed --exclude hv-vss-sim --exclude hv-vss-stories --exclude hv-vss-databases --exclude hv-vss-faults --exclude hv-vss-bench --exclude hv-vss-properties
 
+# Programs, plugins and the simulator: what the demo's guest is made of, and nothing else.
+GUEST=		-p hv-vss-daemon -p vssctl -p hv-vss-worker -p hv-vss-plugin-ufs \
+		-p hv-vss-plugin-zfs-veto -p hv-vss-plugin-exec-hook \
+		-p hv-vss-plugin-kvp-report -p hv-vss-sim -p hv-vss-stories
+
 demo:
-	$(CARGO) build --locked --workspace
-	$(CARGO) run --locked -q -p hv-vss-stories --bin demo
+	$(CARGO) build --locked $(GUEST)
+	$${CARGO_TARGET_DIR:-target}/debug/demo
 
 playground:
-	$(CARGO) build --locked --workspace
-	$(CARGO) run --locked -q -p hv-vss-stories --bin playground
+	$(CARGO) build --locked $(GUEST)
+	$${CARGO_TARGET_DIR:-target}/debug/playground
 
 test:
 	scripts/test
+
+setup:
+	scripts/setup
 
 bench:
 	$(CARGO) build --release --locked --workspace
@@ -76,4 +85,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo playground test bench bench-check fuzz fuzz-smoke sanitize soak lint deny freebsd freebsd-test-kit clean
+.PHONY: all demo playground test setup bench bench-check fuzz fuzz-smoke sanitize soak lint deny freebsd freebsd-test-kit clean

@@ -37,6 +37,8 @@ TEST_CFLAGS=	-std=c11 -g -O1 ${WARN} -Wno-unused-function ${SAN}
 KERN=		$(wildcard ${SHARED}/kern/*.c)
 HEADERS=	$(wildcard *.h tests/*.h tests/*/*.h ${SHARED}/*.h \
 		    ${SHARED}/kern/*.h)
+NEEDS=		${SHARED}/needs.sh
+NEED_CLANG=	clang-warnings analyser $(FUZZERS:%=fuzz_%)
 MAKEFILES=	GNUmakefile ${SHARED}/../test.mk
 FUZZ_BUILT=	$(FUZZERS:%=${BUILD}/fuzz_%)
 TESTS=		$(CORE_TESTS:%=${BUILD}/test_%) $(GLUE_TESTS:%=${BUILD}/test_%) \
@@ -54,13 +56,12 @@ all: test
 
 ifneq (${HAVE_CLANG},)
 test: warnings analyze man ${TESTS} fuzzers
+	@${NEEDS} clang yes ${NEED_CLANG}
 	@${SHARED}/run.sh ${TESTS} \
 	    $(if ${FUZZERS},"${SHARED}/fuzz.sh 5 ${BUILD} ${FUZZERS}")
 else
 test: ${BUILD}/gcc.ok man ${TESTS}
-	@echo "skipped, because clang or its runtime (Debian: libclang-rt-dev)" \
-	    "is not installed: the fuzzers ${FUZZERS}, clang's analyser"
-	@test -z "$$HV_VSS_NO_SKIP"
+	@${NEEDS} clang "" ${NEED_CLANG}
 	@${SHARED}/run.sh ${TESTS}
 endif
 
@@ -124,13 +125,13 @@ fuzz: fuzzers
 # manuals it names, FreeBSD's are not on this machine.
 man:
 	@if command -v mandoc > /dev/null; then \
+		${NEEDS} mandoc yes ${MANUALS}; \
 		out=$$(mandoc -T lint -W style ${MANUALS} 2>&1 | grep -v \
 		    -e 'referenced manual not found' -e 'outdated mandoc.db'); \
 		echo "manual: $${out:-nothing to complain about}"; \
 		test -z "$$out"; \
 	else \
-		echo "skipped, because mandoc is not installed: ${MANUALS}"; \
-		test -z "$$HV_VSS_NO_SKIP"; \
+		${NEEDS} mandoc "" ${MANUALS}; \
 	fi
 
 freebsd-check:

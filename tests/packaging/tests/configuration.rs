@@ -66,7 +66,7 @@ fn with_every_default_line_in_force_each_plugin_has_exactly_its_defaults() {
     // It lies where plugins are off by default, and nobody waits for it.
     let report = config.plugin("kvp_report");
     assert_eq!((report.enabled, report.number), (Some(false), None));
-    let directory = constant("plugins/kvp-report/src/plugin.rs", "const DIRECTORY: &str = \"", "\"");
+    let directory = constant("kvp/pool/src/lib.rs", "const DIRECTORY: &str = \"", "\"");
     assert_eq!((report.settings["directory"].as_str(), report.settings.len()), (Some(directory.as_str()), 1));
     for (name, plugin) in config.plugins.iter().filter(|(name, _)| *name != "kvp_report") {
         let file = match name.as_str() {

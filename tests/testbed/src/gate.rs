@@ -1,8 +1,8 @@
 //! The one rule for skipping: a test whose needs are not met says so and returns; where nothing may
 //! be skipped, it fails.
 //!
-//! Each declaration and each skip is also a line in the file that [`RECORD`] names, for whatever runs
-//! the tests and counts.
+//! Each declaration and each skip is also a line in the file that [`RECORD`] names, for the
+//! runner, which counts skips and compares them with the declarations (`scripts/test --prove`).
 
 use std::env;
 use std::fs::File;

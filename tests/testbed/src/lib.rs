@@ -13,6 +13,9 @@
 //! Where one of them is missing, the test says so, returns and counts as skipped. With
 //! `HV_VSS_NO_SKIP=1` it fails instead. [`Need`] is the list of all needs.
 //!
+//! A test that promises a time, and therefore needs the machine to itself, lives in a module named
+//! `alone`. `scripts/test` runs these modules after all others, one test at a time.
+
 mod built;
 mod gate;
 mod need;

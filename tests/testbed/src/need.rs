@@ -193,6 +193,12 @@ impl Need {
         }
     }
 
+    /// Whether the README does not ask for it.
+    #[must_use]
+    pub const fn is_optional(self) -> bool {
+        !matches!(self, Self::Root | Self::Fuse | Self::Loop | Self::Ext4 | Self::Mount)
+    }
+
     /// What would make it be there.
     #[must_use]
     pub fn remedy(self) -> String {

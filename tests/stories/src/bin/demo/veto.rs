@@ -43,7 +43,7 @@ fn keys_of_the_refusal(directory: &Path) -> Vec<(String, String)> {
         let keys = pool::as_the_host_sees_it(directory);
         let says = |key: &str, text: &str| keys.iter().any(|(have, value)| have == key && value.contains(text));
         if says("HvVssLastResult", "refused") {
-            assert_eq!(keys.len(), 7, "{keys:?}");
+            assert_eq!(keys.len(), 8, "{keys:?}");
             assert!(says("HvVssLastReason", "/tank") && says("HvVssState", "refusing"), "{keys:?}");
             return keys;
         }

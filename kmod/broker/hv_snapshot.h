@@ -89,7 +89,7 @@ struct hv_vss_heard {
 	uint32_t	version;	/* HV_VSS_HEARD_VERSION; never 0 */
 	uint32_t	count;		/* of req that are in use */
 	uint64_t	total;		/* requests answered since attach */
-	uint64_t	late;		/* last id answered too late here; or 0 */
+	uint64_t	late;		/* last id answered too late here */
 	uint32_t	apps;		/* application nodes open */
 	int32_t		app_pid[HV_VSS_HEARD_APPS]; /* by number; 0: not told */
 	uint32_t	reserved[5];	/* zero */

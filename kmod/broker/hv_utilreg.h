@@ -4,7 +4,7 @@
  * The wire format of the host's VSS messages ("IC messages"): where each
  * field lies and which values it takes.  All fields are little-endian and
  * packed, so they are named by offset and read byte by byte (vss_ic.c); no
- * struct is ever laid over a buffer whose length nobody has checked.
+ * struct is ever laid over a buffer whose length is not known to suffice.
  */
 #ifndef _HV_UTILREG_H_
 #define	_HV_UTILREG_H_

@@ -57,8 +57,8 @@ struct vss_softc {
 	struct vss_open		*opens[VSS_OPENERS_MAX];/* (m) */
 	struct vss_event	events[VSS_EVENTS_MAX];	/* (m) */
 	u_int			event_count;		/* (m) */
-	bool			host_open;		/* (m) test host's node */
-	struct vss_lines	lines[2];		/* (m) failures, others */
+	bool			host_open;		/* (m) testhost */
+	struct vss_lines	lines[2];		/* (m) errors, others */
 	int			log_level;		/* sysctl's; unlocked */
 };
 

@@ -21,10 +21,10 @@
  *   closes, even after it had said yes.  In a THAW all are asked to the end:
  *   an application that closes is passed over, one that says no makes it fail.
  * - With the filesystem node closed, requests fail at once; negotiation and
- *   GET_DM_INFO, which need nobody's help, are answered all the same.  (The
+ *   GET_DM_INFO, which need no program, are answered all the same.  (The
  *   in-base driver stays silent until the node's first open.)
  * - An application that has READ a FREEZE "holds" until it READs a THAW.
- *   When a FREEZE fails or a THAW ends, whoever still holds is handed a THAW
+ *   When a FREEZE fails or a THAW ends, each that still holds is handed a THAW
  *   of the driver's own, for which nothing waits.  A FREEZE that a THAW
  *   displaced is left to that THAW, so that filesystems are released first.
  * - An opener reads its own THAW before the host's next request.
@@ -47,7 +47,8 @@
 
 #define	FS(c)			(&(c)->openers[VSS_FS_OPENER])
 #define	FOREACH_APP(o, c)						\
-	for ((o) = &(c)->openers[1]; (o) < &(c)->openers[VSS_OPENERS_MAX]; (o)++)
+	for ((o) = &(c)->openers[1];					\
+	    (o) < &(c)->openers[VSS_OPENERS_MAX]; (o)++)
 
 static int
 index_of(const struct vss_core *c, const struct vss_opener *o)
@@ -248,7 +249,6 @@ begin(struct vss_core *c, uint32_t opt, const uint8_t *msg, size_t len,
 
 	r->opt = opt;
 	r->app = 0;
-	r->app_pid = 0;
 	r->msgid = new_msgid(c);
 	r->xactid = xactid;
 	/* All that the format defines fits in; more is not echoed. */
@@ -256,7 +256,7 @@ begin(struct vss_core *c, uint32_t opt, const uint8_t *msg, size_t len,
 	memcpy(r->msg, msg, r->len);
 	say(c, VSS_LOG_INFO, "host asks", -1, opt, r->msgid);
 
-	/* Armed first: whoever is woken may answer before we return. */
+	/* Armed first: a program that is woken may answer before we return. */
 	c->ops.timer_arm(c->arg, opt == HV_VSS_FREEZE &&
 	    c->freeze_timeout_ms != 0 ? c->freeze_timeout_ms : c->timeout_ms);
 	if (opt == HV_VSS_THAW || ask_apps(c) == 0)
@@ -485,7 +485,6 @@ int
 vss_core_heard(const struct vss_core *c, int opener,
     struct hv_vss_heard *heard)
 {
-	const struct vss_opener *o;
 	uint64_t first;
 
 	memset(heard, 0, sizeof(*heard));
@@ -505,10 +504,8 @@ vss_core_heard(const struct vss_core *c, int opener,
 		if (opener != VSS_FS_OPENER)
 			heard->req[i].pid = 0;
 	}
-	for (int i = 0; i < VSS_APPS_MAX && opener == VSS_FS_OPENER; i++) {
-		o = &c->openers[1 + i];
-		heard->app_pid[i] = o->open ? o->pid : 0;
-	}
+	for (int i = 0; i < VSS_APPS_MAX && opener == VSS_FS_OPENER; i++)
+		heard->app_pid[i] = c->openers[1 + i].pid;
 	return (0);
 }
 

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The request state machine between one Hyper-V host and the programs that
- * bring a guest to rest: who is asked what, in which order, for how long, and
+ * bring a guest to rest: which is asked what, in which order, for how long, and
  * what the host hears.  It is the same file in the FreeBSD module and in the
  * simulator, so it knows no kernel, allocates nothing and has no globals.
  * (Compile vss_core.c together with vss_ic.c.)  An errno it returns is the
@@ -20,7 +20,7 @@
 #define	VSS_FS_OPENER		0	/* index of the filesystem node's */
 #define	VSS_APPS_MAX		8	/* applications at once, most */
 #define	VSS_OPENERS_MAX		(1 + VSS_APPS_MAX)
-#define	VSS_RECENT_IDS		16	/* ids an opener's late WRITE may name */
+#define	VSS_RECENT_IDS		16	/* ids that a late WRITE may name */
 #define	VSS_HOST_MSG_MAX	256	/* bytes; a real request has 40 */
 
 #define	VSS_TIMEOUT_DEFAULT_MS	15000	/* the in-base driver's */
@@ -51,7 +51,7 @@ struct vss_core_ops {
 	 * errno if it did not go out; it is not tried again.
 	 */
 	int	(*send)(void *arg, uint64_t xactid, uint8_t *msg, size_t len);
-	/* This opener has become readable: wake who polls it. */
+	/* This opener has become readable: wake a program that polls it. */
 	void	(*notify)(void *arg, int opener);
 	/* Call vss_core_timeout() after ms, once; after a cancel, don't. */
 	void	(*timer_arm)(void *arg, uint32_t ms);
@@ -71,12 +71,12 @@ struct vss_core_ops {
 struct vss_core_counters {
 	uint64_t	messages;	/* host messages with a whole header */
 	uint64_t	runts;		/* shorter ones, dropped unanswered */
-	uint64_t	requests;	/* CHECK, FREEZE and THAW among messages */
-	uint64_t	answers;	/* given; messages - answers is 0 or 1 */
+	uint64_t	requests;	/* CHECKs, FREEZEs and THAWs */
+	uint64_t	answers;	/* messages - answers is 0 or 1 */
 	uint64_t	unsent;		/* answers that did not go out */
 	uint64_t	timeouts;	/* requests that ran out of time */
 	uint64_t	late_answers;	/* WRITEs after the request was over */
-	uint64_t	refused;	/* requests failed: busy, or nobody there */
+	uint64_t	refused;	/* requests failed: busy, or no daemon */
 	uint64_t	cancelled;	/* CHECK or FREEZE ended by a THAW */
 	uint64_t	driver_thaws;	/* THAWs of our own to applications */
 };

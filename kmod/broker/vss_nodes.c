@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The two device nodes: the request core (vss_core.c) put into the FreeBSD
- * kernel.  Opens, ioctls, polls and kevents go in; the core's wish to wake
- * somebody, to be called back in time and to be heard of come out.  What a
- * request means and who is asked when is not decided here.
+ * kernel.  Opens, ioctls, polls and kevents go in; wake-ups, a timer and news
+ * for devd(8) come out.  What a request means and which program is asked when
+ * is not decided here.
  *
  *	attach: mtx -> sysctls -> nodes      -> (the host is opened)
  *	detach: (the host is closed) -> core detached, all woken and told ->
@@ -28,13 +28,13 @@
 struct vss_open {
 	struct vss_softc	*sc;			/* (c) */
 	int			opener;			/* (c) */
-	bool			told;			/* (m) by kevent: gone */
+	bool			told;			/* (m) by kevent */
 	struct selinfo		sel;			/* knotes: (m) */
 };
 
 #define	VSS_HINT_NOTIFY		1	/* f_event is called by vss_notify() */
 
-/* Console lines in a second, most: of failures, and of all that is asked for. */
+/* Console lines in a second, most: about failures, and others. */
 #define	VSS_FAILURE_LINES	10
 #define	VSS_OTHER_LINES		100
 
@@ -137,14 +137,14 @@ vss_log(void *arg, int level, const char *what, int opener, uint32_t opt,
     uint64_t msgid)
 {
 	struct vss_softc *sc = arg;
-	char who[32];
+	char app[32];
 
 	if (level > sc->log_level || !vss_may_print(sc, level))
 		return;
 	if (opener > VSS_FS_OPENER)
-		snprintf(who, sizeof(who), "application %d: ", opener);
+		snprintf(app, sizeof(app), "application %d: ", opener);
 	device_printf(sc->dev, "%s: %s%s (%ju)\n", vss_opt_name(opt),
-	    opener > VSS_FS_OPENER ? who : opener < 0 ? "" : "daemon: ", what,
+	    opener > VSS_FS_OPENER ? app : opener < 0 ? "" : "daemon: ", what,
 	    (uintmax_t)msgid);
 }
 

@@ -133,7 +133,7 @@ vss_add_sysctls(struct vss_softc *sc)
 	top = SYSCTL_CHILDREN(device_get_sysctl_tree(sc->dev));
 	SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO, "state",
 	    CTLTYPE_STRING | CTLFLAG_RD | CTLFLAG_MPSAFE, sc, 0,
-	    vss_sysctl_state, "A", "the request at hand and who is there");
+	    vss_sysctl_state, "A", "the request at hand and the openers");
 	SYSCTL_ADD_PROC(&sc->sysctls, top, OID_AUTO, "timeout_ms",
 	    CTLTYPE_UINT | CTLFLAG_RWTUN | CTLFLAG_MPSAFE, sc, 0,
 	    vss_sysctl_timeout_ms, "IU", "time limit of a request, ms");

@@ -7,7 +7,7 @@
  * behind it are the real ones.
  *
  * It is off until the tunable hw.hv_vss_broker.testhost is 1, and refuses to
- * attach beside a VMBus channel: whoever may write to this node can freeze
+ * attach beside a VMBus channel: a program that may write to this node can freeze
  * the machine's filesystems.
  *
  *	tunable -> identified on nexus0 -> nodes -> its own node
@@ -60,7 +60,7 @@ testhost_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 	mtx_assert(&sc->vss.mtx, MA_OWNED);
 	if (!sc->vss.host_open || xactid <= sc->opened_at)
 		return (ENOTCONN);	/* the program that asked has closed */
-	KASSERT(sc->count < sc->owed, ("an answer nobody asked for"));
+	KASSERT(sc->count < sc->owed, ("an answer without a message"));
 	a = &sc->answers[(sc->first + sc->count) % TESTHOST_ANSWERS];
 	memcpy(a->msg, msg, len);
 	a->len = len;

@@ -310,7 +310,7 @@ detach_with_a_request_pending_answers_it_wakes_all_and_kills_none(void)
 	kern_while_asleep = others_meet_a_driver_that_is_going_away;
 	must_equal(kern_detach(), 0);
 	must(kern_while_asleep == NULL);
-	must(note.list == NULL);	/* none is left to call an unloaded us */
+	must(note.list == NULL);	/* none is left behind */
 	must_equal(kern_ioctl(app, IOCHVVSSWRITE, &m), ENXIO);
 	must_equal(kern_ioctl(fs, IOCHVVSSREAD, &m), ENXIO);
 	must_equal(kern_ioctl(fs, IOCHVVSSHEARD, &h), ENXIO);

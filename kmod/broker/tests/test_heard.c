@@ -196,6 +196,27 @@ the_last_sixteen_are_told_the_oldest_first(void)
 }
 
 static void
+a_place_that_is_used_again_keeps_nothing_of_the_last_request(void)
+{
+	struct hv_vss_heard h;
+
+	a_guest(&w, 1);
+	for (int i = 0; i < 16; i++) {
+		host_asks(&w, IC_CHECK);
+		says(&w, 1, HV_VSS_CHECK, NO);
+	}
+	closes(&w, 1);
+	for (uint32_t i = 1; i <= 16; i++) {
+		host_asks(&w, IC_CHECK);
+		says(&w, FS, HV_VSS_CHECK, OK);
+		h = hears(&w, FS);
+		for (uint32_t j = 0; j < 16; j++)
+			must_equal(h.req[j].app != 0, j < 16 - i);
+		w.trace[0] = '\0';
+	}
+}
+
+static void
 it_names_the_application_and_only_the_daemon_is_told_its_pid(void)
 {
 	struct hv_vss_heard h;
@@ -341,6 +362,7 @@ main(void)
 	holds(an_answer_that_did_not_go_out_is_told_as_nothing_heard);
 	holds(its_ids_are_those_that_were_read_and_all_differ);
 	holds(the_last_sixteen_are_told_the_oldest_first);
+	holds(a_place_that_is_used_again_keeps_nothing_of_the_last_request);
 	holds(it_names_the_application_and_only_the_daemon_is_told_its_pid);
 	holds(an_app_that_says_no_to_a_thaw_is_named_even_if_it_closes_before_the_end);
 	holds(a_thaw_without_an_end_names_the_app_that_did_not_answer);

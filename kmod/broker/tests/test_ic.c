@@ -116,7 +116,8 @@ a_minor_version_never_outweighs_a_major_one(void)
 static void
 an_offer_above_ours_is_not_supported_and_left_alone(void)
 {
-	const uint16_t above_fw[] = { 3, 1, 5, 0 }, above_msg[] = { 3, 0, 6, 0 };
+	const uint16_t above_fw[] = { 3, 1, 5, 0 };
+	const uint16_t above_msg[] = { 3, 0, 6, 0 };
 	uint8_t m[IC_ROOM], before[IC_ROOM];
 	uint32_t fw = 1, mv = 2;
 	size_t len = ic_negotiate(m, 1, 1, above_fw);

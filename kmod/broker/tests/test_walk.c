@@ -30,7 +30,7 @@ struct ghost {
 	uint8_t		frozen[OPENERS];	/* READ FREEZE, no THAW yet */
 	uint8_t		asked[OPENERS];		/* READ, not answered */
 	uint8_t		said_yes[OPENERS];	/* to the pending request */
-	uint8_t		said_no;		/* an app, to the pending THAW */
+	uint8_t		said_no;		/* to the pending THAW */
 	uint64_t	part_id[OPENERS];	/* the request READ last */
 	uint64_t	own_id[OPENERS];
 	uint8_t		own_read[OPENERS];	/* has own_id to answer */
@@ -391,7 +391,7 @@ step(enum event_kind kind, int i)
 		break;
 	case EV_TIMEOUT:
 		time_is_up(&w);
-		must_say(ended && !ended_ok, "time was up and nobody failed");
+		must_say(ended && !ended_ok, "time was up and nothing failed");
 		break;
 	case EV_DETACH:
 		vss_core_detach(&w.core);
@@ -425,7 +425,7 @@ step(enum event_kind kind, int i)
 		must_equal(g.pending_opt, HV_VSS_NONE);
 		return;
 	}
-	/* Whatever is pending waits for somebody who can answer it. */
+	/* What is pending waits for an opener that can answer it. */
 	int waits = 0;
 	for (int j = 0; j < OPENERS; j++) {
 		const struct vss_opener *o = &w.core.openers[j];

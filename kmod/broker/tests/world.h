@@ -99,8 +99,8 @@ world_notify(void *arg, int opener)
 	char app[8];
 
 	must(opener >= 0 && opener < VSS_OPENERS_MAX);
-	must_say(w->core.openers[opener].open, "woke opener %d, who is not "
-	    "there", opener);
+	must_say(w->core.openers[opener].open, "woke opener %d, which is "
+	    "closed", opener);
 	must_say(w->core.stage == VSS_IDLE || w->timer_armed,
 	    "woke opener %d before the timer was armed", opener);
 	must(vss_core_is_readable(&w->core, opener));

@@ -30,8 +30,17 @@ if [ -e /dev/hv_fsvss_dev ]; then
 	exit 2
 fi
 kenv hw.hv_vss_broker.testhost=1 > /dev/null
+kenv dev.hvvssb.0.freeze_timeout_ms=120000 > /dev/null
 kldload "$module" || exit 2
-trap 'kldunload -f hv_vss_broker 2> /dev/null; kenv -qu hw.hv_vss_broker.testhost' EXIT
+trap 'kldunload -f hv_vss_broker 2> /dev/null
+    kenv -qu hw.hv_vss_broker.testhost
+    kenv -qu dev.hvvssb.0.freeze_timeout_ms' EXIT
+
+[ "$(sysctl -n dev.hvvssb.0.freeze_timeout_ms)" = 120000 ] &&
+    ! sysctl dev.hvvssb.0.freeze_timeout_ms=900001 > /dev/null 2>&1 &&
+    sysctl dev.hvvssb.0.freeze_timeout_ms=900000 > /dev/null &&
+    sysctl dev.hvvssb.0.freeze_timeout_ms=0 > /dev/null
+claim a_freeze_has_a_limit_of_its_own_by_tunable_and_sysctl $?
 
 out=$("$live")
 echo "$out"
@@ -51,12 +60,12 @@ claim unloading_is_refused_while_a_node_is_open $?
 kldunload -f hv_vss_broker
 claim unloading_by_force_works_all_the_same $?
 kill -0 "$holder"
-claim and_whoever_had_it_open_is_still_alive $?
+claim and_the_process_that_had_it_open_is_still_alive $?
 kill "$holder"
 [ ! -e /dev/hv_appvss_dev ]
 claim its_nodes_are_gone $?
 
-# Everybody at once, and the module pulled away and put back beneath them.
+# All programs at once, and the module pulled away and put back beneath them.
 if [ -n "$stress" ]; then
 	"$stress" &
 	hammering=$!

@@ -11,6 +11,7 @@ pub mod driver;
 mod error;
 pub mod flush;
 pub mod limits;
+pub mod mapped;
 pub mod memory;
 pub mod mounts;
 pub mod network;

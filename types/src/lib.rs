@@ -4,11 +4,13 @@
 //! the core of the orchestrator only needs their values.
 
 mod instant;
+mod mapped;
 mod mount;
 mod network;
 mod operation;
 
 pub use instant::Monotonic;
+pub use mapped::{MappedScan, Mapping};
 pub use mount::{FsId, Mount, Table, holder};
 pub use network::{Gateway, Interface, System};
 pub use operation::{Operation, Verdict};

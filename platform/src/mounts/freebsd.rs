@@ -1,18 +1,15 @@
-//! FreeBSD: getfsstat(2), the files behind md(4) disks by MDIOCQUERY (sys/sys/mdioctl.h), swap by the sysctl vm.swap_info (sys/vm/vm_param.h).
-//!
-//! FreeBSD swaps on devices only: a swap file is an md(4) disk with that file behind it.
+//! FreeBSD: getfsstat(2), the files behind disks by GEOM's account of itself, swap by the sysctl vm.swap_info (sys/vm/vm_param.h).
 
-#![allow(unsafe_code)] // getfsstat, md's ioctl and devname_r have no wrapper in nix.
+#![allow(unsafe_code)] // getfsstat and devname_r have no wrapper in nix.
 
 use std::ffi::{CStr, c_char, c_uint};
-use std::fs::File;
 use std::mem::{offset_of, size_of_val};
-use std::os::fd::AsRawFd;
 use std::ptr;
 use std::time::Duration;
 
-use nix::libc::{self, MNT_NOWAIT, MNT_RDONLY, PATH_MAX, statfs};
+use nix::libc::{self, MNT_NOWAIT, MNT_RDONLY, statfs};
 
+use super::geom::Geom;
 use super::{FsId, Mount, Table, note_swap_files};
 use crate::sysctl_freebsd::{bytes, numbers};
 use crate::{OsError, Result};
@@ -72,64 +69,16 @@ fn mount(from: &statfs) -> Mount {
     }
 }
 
+/// Labels, partitions and the like are followed down to the vnode disks of md(4). FreeBSD swaps on devices only: a swap file is such a disk.
 pub(super) fn with_files(mut mounts: Vec<Mount>) -> Vec<Mount> {
-    // Without md(4) in the kernel there is no mdctl, and nothing to ask.
-    let Ok(control) = File::options().read(true).write(true).open("/dev/mdctl") else { return mounts };
-    for mount in &mut mounts {
-        mount.backing = mount.from.strip_prefix("/dev/").and_then(unit).and_then(|unit| file_of(&control, unit));
+    let Ok(mesh) = numbers(c"kern.geom.confxml").and_then(|mib| bytes(&mib)) else { return mounts };
+    let geom = Geom::parse(&String::from_utf8_lossy(&mesh));
+    for mount in mounts.iter_mut().filter(|mount| mount.from.starts_with("/dev/")) {
+        mount.backing = geom.files_of(&mount.from).into_iter().next();
     }
-    let files: Vec<_> = swap_devices().iter().filter_map(|name| file_of(&control, unit(name)?)).collect();
+    let files: Vec<_> = swap_devices().iter().flat_map(|name| geom.files_of(name)).collect();
     note_swap_files(&mut mounts, files);
     mounts
-}
-
-/// The unit of an md(4) disk from its name or one of its partitions': `md7`, `md7p2`, `md7s1a`.
-fn unit(name: &str) -> Option<c_uint> {
-    let digits = name.strip_prefix("md")?;
-    let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
-    digits[..end].parse().ok()
-}
-
-/// `struct md_ioctl` of sys/sys/mdioctl.h, version 0.
-#[repr(C)]
-struct MdIoctl {
-    version: c_uint,
-    unit: c_uint,
-    kind: c_uint,
-    file: *mut c_char,
-    media_size: libc::off_t,
-    sector_size: c_uint,
-    options: c_uint,
-    base: u64,
-    fw_heads: libc::c_int,
-    fw_sectors: libc::c_int,
-    label: *mut c_char,
-    pad: [libc::c_int; 96],
-}
-
-/// `enum md_types`: the disk is a file.
-const MD_VNODE: c_uint = 2;
-
-nix::ioctl_readwrite!(md_query, b'm', 2, MdIoctl);
-
-#[cfg(target_pointer_width = "64")]
-const _: () = {
-    assert!(size_of::<MdIoctl>() == 448 && offset_of!(MdIoctl, label) == 56);
-    assert!(nix::request_code_readwrite!(b'm', 2, size_of::<MdIoctl>()) == 0xc1c0_6d02);
-};
-
-/// The file behind an md(4) disk, if it has one.
-fn file_of(control: &File, unit: c_uint) -> Option<String> {
-    let mut path: [c_char; PATH_MAX as usize] = [0; PATH_MAX as usize];
-    let mut label: [c_char; PATH_MAX as usize] = [0; PATH_MAX as usize];
-    // SAFETY: numbers and pointers; all zero is a valid one.
-    let mut query: MdIoctl = unsafe { std::mem::zeroed() };
-    query.unit = unit;
-    query.file = path.as_mut_ptr();
-    query.label = label.as_mut_ptr();
-    // SAFETY: the kernel fills the structure, and the two buffers with strings of at most PATH_MAX bytes, its own arrays' size.
-    unsafe { md_query(control.as_raw_fd(), &raw mut query) }.ok()?;
-    (query.kind == MD_VNODE).then(|| text(&path))
 }
 
 /// `struct xswdev` of sys/vm/vm_param.h, version 2.
@@ -166,15 +115,4 @@ fn device_name(info: &[u8]) -> Option<String> {
 fn text(array: &[c_char]) -> String {
     let bytes: Vec<u8> = array.iter().map(|character| character.cast_unsigned()).collect();
     CStr::from_bytes_until_nul(&bytes).map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_md_disk_is_known_by_its_own_name_and_by_its_partitions() {
-        assert_eq!(["md0", "md12p3", "md7s1a"].map(unit), [Some(0), Some(12), Some(7)]);
-        assert_eq!(["ada0p2", "md", "mdctl", "ufs/md0"].map(unit), [None; 4]);
-    }
 }

@@ -2,6 +2,8 @@
 //! lies on it.
 
 mod file;
+#[cfg(any(target_os = "freebsd", test))]
+mod geom;
 mod source;
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
 #[cfg_attr(not(target_os = "freebsd"), path = "linux.rs")]

@@ -52,6 +52,8 @@ pub enum Consequence {
     ThawLate,
     /// It was not at rest for the whole hold.
     Lost,
+    /// What was stored to a mapped file in the hold is lost.
+    StoresLost,
     /// The host heard something else than the daemon answered.
     HostHeard,
 }

@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod ending;
 pub mod history;
 pub mod in_work;
+pub mod mapped;
 pub mod metrics;
 pub mod plan;
 pub mod record;

@@ -149,6 +149,8 @@ pub enum What {
     Survey,
     /// Dirty data is written out.
     Flush,
+    /// Processes are looked at for mapped files.
+    Scan,
     /// An application comes to rest.
     FreezeApp,
     /// A script runs before the freeze.

@@ -36,6 +36,7 @@ pub(super) const fn step_word(what: What) -> &'static str {
     match what {
         What::Survey => "survey",
         What::Flush => "flush",
+        What::Scan => "look",
         What::FreezeApp => "freeze app",
         What::FreezeScript => "freeze script",
         What::FreezeFilesystem => "suspend",

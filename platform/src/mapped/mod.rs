@@ -1,7 +1,7 @@
 //! Which processes have a file of a filesystem mapped shared and writable?
 //!
 //! Stores to such a mapping need no system call. A suspension of UFS does not stop them, and UFSRESUME throws the stored pages away
-//! (docs/mapped-files.md).
+//! (docs/ufssuspend.md).
 
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
 #[cfg_attr(not(target_os = "freebsd"), path = "linux.rs")]

@@ -112,6 +112,7 @@ fn step(bytes: &mut Bytes<'_>) -> Result<StepRecord> {
     let what = [
         What::Survey,
         What::Flush,
+        What::Scan,
         What::FreezeApp,
         What::FreezeScript,
         What::FreezeFilesystem,

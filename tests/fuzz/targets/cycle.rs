@@ -124,7 +124,8 @@ impl Story {
                 | Input::Froze(_, StepEnd::Done { .. })
                 | Input::WorkerReady(_) => true,
                 // That the table has changed may be said at any time, and leads nowhere when nobody has asked.
-                Input::Surveyed(None) | Input::Noted | Input::Flushed | Input::TimeUp(_) => true,
+                Input::Surveyed(None) | Input::Noted | Input::Flushed | Input::Scanned { .. } | Input::ScannedAgain => true,
+                Input::TimeUp(_) => true,
                 Input::Compared { same } => *same,
                 _ => false,
             };

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use hv_vss_core::config::{Config, PluginConfig};
+use hv_vss_core::mapped::Accept;
 use hv_vss_packaging::config::{
     sample, sample_with_defaults_in_force, sample_with_examples_in_force, told_by_the_manual, told_by_the_sample,
 };
@@ -119,6 +120,8 @@ fn every_key_that_is_understood_is_in_the_sample_and_no_other() {
     assert_eq!(told("plugin.exec_hook.hook.\"10-mysql.sh\""), list(each.split_once("] ").unwrap().1));
     let ufs = constant("plugins/ufs/src/lib.rs", "refuse_unknown(&[", "])");
     assert_eq!(ufs, "\"device\"");
+    // The orchestrator takes these two out of the table.
+    assert_eq!(told("plugin.ufs"), list("enabled, number, device, stopped_by, mapped"));
     assert_eq!(constant("plugins/kvp-report/src/plugin.rs", "refuse_unknown(&[", "])"), "\"directory\"");
     assert_eq!(constant("plugins/zfs-veto/src/lib.rs", "refuse_unknown(&[", "])"), "");
 }
@@ -154,6 +157,7 @@ fn every_example_is_understood_and_the_efi_partition_is_among_them() {
     let exempt: Vec<_> = config.exemptions.iter().map(|one| (one.fstype.as_str(), one.mount.as_deref())).collect();
     assert!(exempt.contains(&("msdosfs", Some("/boot/efi"))), "{exempt:?}");
     assert!(config.limit_is_given && config.mount_table.is_some() && config.metrics_file.is_some());
+    assert!(!config.mapped.stopped_by.is_empty() && config.mapped.accept != Accept::Nothing);
     assert!(config.plugin("exec_hook").settings.contains_key("hook"));
 
     // The package's message sends the reader to exactly this place.

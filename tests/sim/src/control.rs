@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,13 @@ pub(crate) enum Ask {
     Unmount {
         /// Which filesystem.
         fsid: FsId,
+    },
+    /// A resume of this filesystem throws away what was stored to mappings of this file.
+    Drop {
+        /// Which filesystem.
+        fsid: FsId,
+        /// Which file.
+        path: PathBuf,
     },
     /// How things stand.
     State,
@@ -188,6 +196,10 @@ impl Control {
             }
             Ask::Unmount { fsid } => {
                 self.faults.set_unmounting(fsid);
+                Told::Done
+            }
+            Ask::Drop { fsid, path } => {
+                self.suspender.keep_for_mappings(fsid, path);
                 Told::Done
             }
             Ask::State => Told::State(State {

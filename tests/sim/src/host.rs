@@ -170,6 +170,14 @@ impl Host {
         self.expect_done(&Ask::Unmount { fsid })
     }
 
+    /// From now on a resume of this filesystem throws away what was stored to mappings of this file in the hold.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn drop_stores(&self, fsid: FsId, path: &Path) -> Result<(), HostError> {
+        self.expect_done(&Ask::Drop { fsid, path: path.to_owned() })
+    }
+
     fn expect_done(&self, ask: &Ask) -> Result<(), HostError> {
         match self.tell(ask)? {
             Told::Done => Ok(()),

@@ -233,6 +233,25 @@ impl Guest {
         self.host.unmount(fsid).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// A program of this name that counts in a shared mapping of a file on this disk, as SQLite's readers do in theirs.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[track_caller]
+    pub fn program_that_maps(&self, name: &str, disk: &str) -> Process {
+        let disk = self.stage.disk_named(disk);
+        let path = disk.on.join("counter");
+        std::fs::write(&path, [0; 4096]).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let copy = self.stage.scratch(name);
+        let of = hv_vss_testbed::built("hv-vss-sim-process");
+        std::fs::copy(of, &copy).unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+        let mut program = Process::of(&copy, &self.stage.dev());
+        program.says(&format!("open {} rw", path.display()), "fd 3");
+        program.says("count 3", "ok");
+        self.host.drop_stores(disk.fsid, &path).unwrap_or_else(|error| panic!("{error}"));
+        program
+    }
+
     /// And right again.
     ///
     /// # Panics

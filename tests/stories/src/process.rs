@@ -31,12 +31,23 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn start(dev: &Path) -> Self {
-        let mut command = Command::new(built("hv-vss-sim-process"));
+        Self::of(&built("hv-vss-sim-process"), dev)
+    }
+
+    /// From a copy of the program, which gives it another name.
+    pub(crate) fn of(program: &Path, dev: &Path) -> Self {
+        let mut command = Command::new(program);
         command.current_dir(dev).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = start(&mut command, Signal::SIGKILL);
         let orders = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped"));
         Self { child, orders, answers }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Gives it an order and returns its answer.

@@ -30,6 +30,7 @@ pub struct Stage {
     scale: Scale,
     more_configuration: String,
     exec_hook_settings: String,
+    ufs_settings: String,
     with_writers: bool,
     pub(crate) pace_of_writers: Duration,
     flush: Option<PathBuf>,
@@ -78,6 +79,7 @@ impl Stage {
             scale: Scale::Story,
             more_configuration: String::new(),
             exec_hook_settings: String::new(),
+            ufs_settings: String::new(),
             with_writers: true,
             pace_of_writers: PACE,
             flush: None,
@@ -260,6 +262,14 @@ impl Stage {
         self
     }
 
+    /// More lines for `[plugin.ufs]`.
+    #[must_use]
+    pub fn ufs(mut self, lines: &str) -> Self {
+        self.ufs_settings.push_str(lines);
+        self.ufs_settings.push('\n');
+        self
+    }
+
     /// More lines for `[plugin.exec_hook]`.
     #[must_use]
     pub fn exec_hook(mut self, lines: &str) -> Self {
@@ -397,6 +407,7 @@ impl Stage {
             self.flush.clone().unwrap_or_else(|| self.program("hv_vss_flush")).display()
         ));
         put(format_args!("[plugin.ufs]\ndevice = \"{}\"", self.dev().join("ufssuspend").display()));
+        put(format_args!("{}", self.ufs_settings));
         put(format_args!("[plugin.exec_hook]\ndirectory = \"{home}/hooks.d\""));
         put(format_args!("{}{}", self.exec_hook_settings, self.more_configuration));
         text

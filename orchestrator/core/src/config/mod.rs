@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::deadline::Limits;
+use crate::mapped;
 use crate::plan::Exemption;
 pub use span::Span;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub exemptions: Vec<Exemption>,
     /// What is said of single plugins, by name.
     pub plugins: BTreeMap<String, PluginConfig>,
+    /// What is said of mapped files, in the table of the plugin `ufs`.
+    pub mapped: mapped::Rules,
 }
 
 /// Where things lie.
@@ -158,6 +161,9 @@ struct Exempt {
     reason: String,
 }
 
+/// The plugin that suspends by UFSSUSPEND. What a resume of its filesystems loses is judged by the orchestrator.
+pub const UFS: &str = "ufs";
+
 /// The in-base driver's limit (FreeBSD: sys/dev/hyperv/utilities/hv_snapshot.c).
 pub const BASE_LIMIT: Duration = Duration::from_secs(15);
 
@@ -254,7 +260,11 @@ impl Written {
             return Err(format!("[time] reserve = {reserve:?} leaves nothing of limit = {limit:?}: make it smaller"));
         }
         let mut plugins = BTreeMap::new();
-        for (name, table) in self.plugin {
+        let mut mapped = mapped::Rules::default();
+        for (name, mut table) in self.plugin {
+            if name == UFS {
+                mapped = mapped::Rules::take_from(&mut table).map_err(|wrong| format!("[plugin.{name}] {wrong}"))?;
+            }
             let plugin = PluginConfig::from_table(table).map_err(|wrong| format!("[plugin.{name}] {wrong}"))?;
             plugins.insert(name, plugin);
         }
@@ -269,6 +279,7 @@ impl Written {
             metrics_file: self.metrics.textfile,
             exemptions: self.filesystems.exempt.into_iter().map(exempt).collect(),
             plugins,
+            mapped,
         })
     }
 }

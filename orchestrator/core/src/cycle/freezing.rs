@@ -1,4 +1,4 @@
-//! The way in: survey, note, applications by number, last flush, filesystems one by one, compare, answer. The first thing that goes wrong
+//! The way in: survey, note, applications by number, last flush, look for mapped files, filesystems one by one, compare, answer. The first thing that goes wrong
 //! answers the host at once; only then is what was held let go.
 
 use hv_vss_types::Verdict;
@@ -85,7 +85,17 @@ impl Cycle {
     pub(super) fn flushed(&mut self, actions: &mut Actions) {
         let State::Freezing(freezing) = &mut self.state else { return };
         if freezing.stage == Stage::LastFlush {
-            freezing.ask_next_filesystem(actions);
+            freezing.stage = Stage::Scanning;
+            actions.push(Action::Scan);
+        }
+    }
+
+    pub(super) fn scanned(&mut self, clear: bool, actions: &mut Actions) {
+        let State::Freezing(freezing) = &mut self.state else { return };
+        match (freezing.stage, clear) {
+            (Stage::Scanning, true) => freezing.ask_next_filesystem(actions),
+            (Stage::Scanning, false) => self.fail_freeze(Why::Mapped, None, actions),
+            _ => {}
         }
     }
 
@@ -143,7 +153,7 @@ impl Freezing {
         match self.stage {
             Stage::Apps(number) => self.ask_apps_above(Some(number), actions),
             Stage::Filesystems => self.ask_next_filesystem(actions),
-            Stage::Surveying | Stage::Noting | Stage::LastFlush | Stage::Comparing => {}
+            Stage::Surveying | Stage::Noting | Stage::LastFlush | Stage::Scanning | Stage::Comparing => {}
         }
     }
 

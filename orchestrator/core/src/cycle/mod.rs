@@ -72,6 +72,13 @@ pub enum Input {
     Thawed(HolderId, StepEnd),
     /// The last flush has ended, or its slice of the time has.
     Flushed,
+    /// The processes were looked at for files that they have mapped, before the first filesystem.
+    Scanned {
+        /// Nothing stored to a mapping would be lost, or the loss is accepted.
+        clear: bool,
+    },
+    /// They were looked at once more, before the release.
+    ScannedAgain,
     /// The mount table was read once more, after the last filesystem or for a THAW: is it still what was planned?
     Compared {
         /// Nothing writable came in between.
@@ -129,6 +136,10 @@ pub enum Action {
     FlushBeside,
     /// Flush once more, within a slice of the time.
     LastFlush,
+    /// Look which processes have files mapped whose stores a resume would throw away.
+    Scan,
+    /// Look once more, briefly: filesystems are held until that is done.
+    ScanAgain,
     /// Ask a holder to come to rest.
     Freeze(HolderId),
     /// Ask a holder to let go.
@@ -179,6 +190,8 @@ pub enum Why {
     WorkerDied(WorkerId),
     /// The time allowed for the answer ran out.
     OutOfTime,
+    /// A process has a file mapped, and what it stores in the hold would be lost.
+    Mapped,
     /// A filesystem came in between, or became writable.
     MountsChanged,
     /// The host asked to thaw in the middle.
@@ -245,6 +258,8 @@ pub struct Releasing {
     thaw: Option<PendingThaw>,
     /// The filesystems took too long: the applications no longer wait for them.
     apps_anyway: bool,
+    /// The processes are looked at once more. No filesystem is released before that has ended.
+    scanning: bool,
 }
 
 /// A THAW that is owed its answer.
@@ -274,6 +289,7 @@ enum Stage {
     /// The applications with this number are asked.
     Apps(u8),
     LastFlush,
+    Scanning,
     Filesystems,
     Comparing,
 }
@@ -342,6 +358,8 @@ impl Cycle {
             Input::Froze(holder, end) => self.froze(holder, end, &mut actions),
             Input::Thawed(holder, end) => self.thawed(holder, end, &mut actions),
             Input::Flushed => self.flushed(&mut actions),
+            Input::Scanned { clear } => self.scanned(clear, &mut actions),
+            Input::ScannedAgain => self.scanned_again(&mut actions),
             Input::Compared { same } => self.compared(same, &mut actions),
             Input::WorkerGone(worker) => self.worker_gone(worker, &mut actions),
             Input::WorkerReady(worker) => self.worker_ready(worker, &mut actions),

@@ -41,6 +41,8 @@ points! {
     Apps = "freezing: applications",
     /// A FREEZE: the flush after the applications.
     LastFlush = "freezing: last flush",
+    /// A FREEZE: processes are looked at for mapped files.
+    Scanning = "freezing: looking for mapped files",
     /// A FREEZE: filesystems are suspended.
     Filesystems = "freezing: filesystems",
     /// A FREEZE: the mount table is read once more.
@@ -65,6 +67,7 @@ impl Cycle {
                 Stage::Noting => Point::Noting,
                 Stage::Apps(_) => Point::Apps,
                 Stage::LastFlush => Point::LastFlush,
+                Stage::Scanning => Point::Scanning,
                 Stage::Filesystems => Point::Filesystems,
                 Stage::Comparing => Point::Comparing,
             },

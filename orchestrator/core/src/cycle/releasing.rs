@@ -29,7 +29,13 @@ impl Cycle {
             all_were_held,
             for_filesystems: false,
         });
-        let mut releasing = Releasing { run, outcome, why, thaw, apps_anyway: false };
+        // Only of a hold that is whole: where a worker died, filesystems are resumed already.
+        let whole = matches!(self.state, State::Frozen(_)) && !matches!(why, Why::WorkerDied(_));
+        let scanning = whole && run.filesystem_held();
+        if scanning {
+            actions.push(Action::ScanAgain);
+        }
+        let mut releasing = Releasing { run, outcome, why, thaw, apps_anyway: false, scanning };
         if releasing.run.filesystem_held() {
             actions.push(Action::Arm(Timer::AppsAnyway));
         }
@@ -116,6 +122,13 @@ impl Cycle {
         if releasing.run.life(worker) == Life::Reviving {
             releasing.run.set_life(worker, Life::Dead);
             releasing.run.give_up_apps_of(worker);
+            self.release_on(actions);
+        }
+    }
+
+    pub(super) fn scanned_again(&mut self, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        if std::mem::take(&mut releasing.scanning) {
             self.release_on(actions);
         }
     }
@@ -215,6 +228,9 @@ impl Releasing {
     /// A filesystem whose process is stuck in its death, or is being started anew, does not hold up those it lies on. When its process is back
     /// it is thawed at once, even beside one of them, which may be waiting for just this one.
     fn thaw_filesystems(&mut self, actions: &mut Actions) {
+        if self.scanning {
+            return;
+        }
         let filesystems: Vec<_> = self.run.each().filter(|(_, holder, _)| holder.is_filesystem()).collect();
         for (id, holder, hold) in filesystems {
             match (hold, self.run.life(holder.worker)) {

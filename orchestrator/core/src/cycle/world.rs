@@ -17,6 +17,8 @@ pub struct World {
     surveying: bool,
     noting: bool,
     flushing: bool,
+    scanning: bool,
+    scanning_again: bool,
     comparing: bool,
     /// Asked to freeze, or to thaw, and not answered.
     freezing: BTreeSet<HolderId>,
@@ -69,6 +71,12 @@ pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) 
     if world.flushing {
         inputs.push(Input::Flushed);
     }
+    if world.scanning {
+        inputs.extend([Input::Scanned { clear: true }, Input::Scanned { clear: false }]);
+    }
+    if world.scanning_again {
+        inputs.push(Input::ScannedAgain);
+    }
     // While frozen the engine compares by itself, for a THAW.
     inputs.push(Input::Compared { same: false });
     if world.comparing {
@@ -113,6 +121,8 @@ impl World {
             Input::Surveyed(_) => self.surveying = false,
             Input::Noted => self.noting = false,
             Input::Flushed => self.flushing = false,
+            Input::Scanned { .. } => self.scanning = false,
+            Input::ScannedAgain => self.scanning_again = false,
             Input::Compared { same } => {
                 self.comparing = false;
                 // What is mounted after the THAW has come is nobody's business any more.
@@ -219,6 +229,12 @@ impl World {
             Action::AbandonSurvey => self.surveying = false,
             Action::Note => self.noting = true,
             Action::LastFlush => self.flushing = true,
+            Action::Scan => {
+                let suspended = self.held.iter().any(|id| plan.0[id.0].is_filesystem());
+                assert!(!suspended, "the processes are looked at before the first suspend");
+                self.scanning = true;
+            }
+            Action::ScanAgain => self.scanning_again = true,
             Action::Compare => self.comparing = true,
             Action::Freeze(holder) => {
                 let worker = plan.0[holder.0].worker;
@@ -246,6 +262,7 @@ impl World {
                 assert!(!self.freezing.contains(holder), "thaw during its own freeze");
                 assert!(self.thawing.insert(*holder), "thaw during a thaw");
                 if plan.0[holder.0].is_filesystem() {
+                    assert!(!self.scanning_again, "a filesystem is released before the processes were looked at");
                     // One that it lies on may be at work already, if this one's process had to be started anew for it. One that was frozen
                     // before it may still be held only if no process can be told to let it go: the kernel hangs for good when an outer
                     // filesystem is resumed while the umount of a held inner one waits.
@@ -291,6 +308,10 @@ impl World {
     pub fn forget_what_the_engine_drops(&mut self, cycle: &Cycle) {
         if !matches!(cycle.state(), State::Freezing(_)) {
             (self.noting, self.flushing, self.comparing) = (false, false, false);
+            self.scanning = false;
+        }
+        if !matches!(cycle.state(), State::Releasing(_)) {
+            self.scanning_again = false;
         }
         if cycle.is_idle() {
             self.dead.clear();

@@ -2,6 +2,7 @@
 //!
 //! Pure: the engine asks the plugins and hands in what they said. Nothing here talks to anyone.
 
+mod hangs;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -91,6 +92,8 @@ pub struct Filesystem {
     pub mount: Mount,
     /// It stays suspended when that worker dies.
     pub survives_exit: bool,
+    /// Its resume throws away what was stored to shared mappings of its files (UFSSUSPEND).
+    pub drops_mapped: bool,
 }
 
 /// What would be frozen, first to last, whether or not something vetoes.
@@ -187,14 +190,20 @@ impl Plan {
         judged: Vec<Judged>,
         survives_exit: impl Fn(WorkerId) -> bool,
     ) -> Result<Self, Vec<String>> {
-        let vetoes: Vec<String> = judged.iter().filter_map(Judged::veto).collect();
+        let mut vetoes: Vec<String> = judged.iter().filter_map(Judged::veto).collect();
+        vetoes.extend(hangs::reasons(&judged));
         if !vetoes.is_empty() {
             return Err(vetoes);
         }
         apps.sort_by_key(|app| app.number);
         let filesystems = order::freeze_order(&judged)
             .into_iter()
-            .map(|(worker, mount)| Filesystem { worker, mount: mount.clone(), survives_exit: survives_exit(worker) })
+            .map(|(worker, mount)| Filesystem {
+                worker,
+                mount: mount.clone(),
+                survives_exit: survives_exit(worker),
+                drops_mapped: false,
+            })
             .collect();
         Ok(Self { apps, filesystems, judged, gone: HashSet::new() })
     }
@@ -214,6 +223,17 @@ impl Plan {
     #[must_use]
     pub fn frozen_mounts(&self) -> Vec<Mount> {
         self.filesystems.iter().map(|step| step.mount.clone()).collect()
+    }
+
+    /// Notes whose resumes throw away what was stored to shared mappings.
+    pub fn note_dropping(&mut self, drops_mapped: impl Fn(WorkerId) -> bool) {
+        self.filesystems.iter_mut().for_each(|step| step.drops_mapped = drops_mapped(step.worker));
+    }
+
+    /// The mounts whose resume throws away what was stored to shared mappings.
+    #[must_use]
+    pub fn dropping_mounts(&self) -> Vec<Mount> {
+        self.filesystems.iter().filter(|step| step.drops_mapped).map(|step| step.mount.clone()).collect()
     }
 
     /// This one was unmounted before it could be frozen: from now on it counts as left out. Mounted again it has the same id, since UFS keeps that

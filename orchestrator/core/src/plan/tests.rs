@@ -173,3 +173,30 @@ fn applications_stand_in_the_order_of_their_numbers_before_the_filesystems() {
     let kinds: Vec<Kind> = plan.shape().0.iter().map(|holder| holder.kind).collect();
     assert_eq!(kinds, [Kind::App { number: 20 }, Kind::App { number: 70 }, Kind::Filesystem { survives_exit: true }]);
 }
+
+#[test]
+fn two_filesystems_on_one_disk_in_a_file_of_a_third_are_refused() {
+    let image = |id: u8, on: &str| Mount { backing: Some("/usr/disk.img".to_owned()), ..mount(id, "ufs", on) };
+    let table = || vec![mount(1, "ufs", "/"), mount(2, "ufs", "/usr"), image(3, "/a"), image(4, "/b")];
+    let why = Plan::make(Vec::new(), judged(table(), &[]), |_| false).unwrap_err();
+    assert_eq!(why.len(), 1);
+    assert!(why[0].starts_with("/a and /b are on one md(4) disk, whose file /usr/disk.img lies on /usr"), "{why:?}");
+    // Not where the file's filesystem stays as it is, and not for one filesystem that is mounted twice.
+    let mut elsewhere = table();
+    elsewhere[1].read_only = true;
+    assert!(Plan::make(Vec::new(), judged(elsewhere, &[]), |_| false).is_ok());
+    let mut twice = table();
+    twice[3].fsid = twice[2].fsid;
+    assert!(Plan::make(Vec::new(), judged(twice, &[]), |_| false).is_ok());
+}
+
+#[test]
+fn a_unionfs_over_a_frozen_filesystem_is_refused_exempt_or_not() {
+    let union = |from: &str| Mount { from: from.to_owned(), ..mount(3, "unionfs", "/jail") };
+    let exempt = [Exemption { fstype: "unionfs".into(), mount: None, reason: "it shows others".into() }];
+    for from in ["<above>:/data/upper", "<below>:/elsewhere"] {
+        let table = vec![mount(1, "ufs", "/"), mount(2, "ufs", "/data"), union(from)];
+        let why = Plan::make(Vec::new(), judged(table, &exempt), |_| false).unwrap_err().join(" ");
+        assert!(why.starts_with("the unionfs on /jail lies over") && why.contains("No exemption helps"), "{why}");
+    }
+}

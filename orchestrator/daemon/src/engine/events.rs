@@ -42,8 +42,11 @@ impl Engine {
                 }
                 self.silence_observers();
             }
+            Event::Scanned(serial, look) if serial == self.serial => self.scanned(*look),
+            Event::ScannedAgain(serial, look) if serial == self.serial => self.scanned_again(&look),
             Event::StillLost(serial, worker) if serial == self.serial => self.input(Input::WorkerLost(worker)),
             Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) | Event::StillLost(..) => {}
+            Event::Scanned(..) | Event::ScannedAgain(..) => {}
             Event::Control(question, answer) => self.asked_by_operator(question, answer),
             Event::LookAfterDebts => self.look_after_debts(),
             Event::DebtAnswered(worker, answer) => self.debt_answered(worker, answer),
@@ -284,6 +287,7 @@ impl Engine {
     fn surveyed(&mut self, mut findings: survey::Findings) {
         self.survey = Survey::None;
         self.strike_out_the_dead(&mut findings);
+        self.judge_mapped(&mut findings);
         if self.tell_outlook(&findings) {
             return;
         }

@@ -18,6 +18,8 @@ pub(super) struct Words<'a> {
     pub(super) refusals: &'a [String],
     /// What the comparison of the mount tables found.
     pub(super) changed: &'a str,
+    /// What the look at mapped files found.
+    pub(super) mapped: &'a str,
     pub(super) run: Option<&'a Run>,
 }
 
@@ -43,6 +45,7 @@ impl Words<'_> {
             }
             Why::WorkerDied(worker) => self.died(worker),
             Why::OutOfTime => format!("the time for an answer ran out while waiting for {}", self.unfinished()),
+            Why::Mapped => self.mapped.to_owned(),
             Why::MountsChanged => self.changed.to_owned(),
             Why::ThawCame => "the host asked to thaw before the request was done".to_owned(),
             Why::Busy => "another request is in work, or its freeze is still held".to_owned(),

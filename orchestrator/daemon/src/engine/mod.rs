@@ -10,6 +10,7 @@ mod explain;
 mod flush;
 #[cfg(any(test, feature = "harness"))]
 pub mod harness;
+mod mapped;
 mod observe;
 mod owed;
 mod perform;
@@ -73,6 +74,10 @@ pub enum Event {
     DebtAnswered(WorkerId, Option<Answer>),
     /// The flush of the cycle with this number is over.
     Flushed(u64),
+    /// The look of the cycle with this number before its first suspend is over.
+    Scanned(u64, Box<mapped::Look>),
+    /// The look of the cycle with this number before its release is over.
+    ScannedAgain(u64, Box<mapped::Look>),
     /// A holder's call has ended.
     StepEnded(steps::StepId, Option<Answer>),
     /// A holder's call has passed its limit.
@@ -202,6 +207,7 @@ struct Current {
     recorder: Option<Recorder>,
     survey: Option<StepMark>,
     flush: Option<StepMark>,
+    scan: Option<StepMark>,
     hold: Option<StepMark>,
     /// Where it is noted what this cycle owes.
     noted: Vec<PathBuf>,
@@ -211,6 +217,10 @@ struct Current {
     deaths: HashMap<WorkerId, String>,
     refusals: Vec<String>,
     changed: String,
+    /// What is mapped, and keeps the freeze from going on.
+    mapped: String,
+    /// What the look before the first suspend was at.
+    looked_at: Option<(Vec<hv_vss_platform::mounts::Mount>, hv_vss_platform::mapped::Filesystems)>,
     /// Applications whose thaw was begun and has not run to its end, with the reason.
     unthawed: HashMap<HolderId, String>,
 }
@@ -233,6 +243,7 @@ impl Current {
             recorder: None,
             survey: None,
             flush: None,
+            scan: None,
             hold: None,
             noted: Vec::new(),
             scripts: HashMap::new(),
@@ -240,6 +251,8 @@ impl Current {
             deaths: HashMap::new(),
             refusals: Vec::new(),
             changed: String::new(),
+            mapped: String::new(),
+            looked_at: None,
             unthawed: HashMap::new(),
         }
     }
@@ -342,6 +355,7 @@ impl Engine {
             deaths: &self.current.deaths,
             refusals: &self.current.refusals,
             changed: &self.current.changed,
+            mapped: &self.current.mapped,
             run: self.cycle.run(),
         }
     }

@@ -29,6 +29,8 @@ impl Engine {
                 let deadline = self.current.budget.map_or(Deadline(self.clock.now()), |budget| budget.answer);
                 self.last_flush(self.limits.last_flush(self.clock.now(), deadline));
             }
+            Action::Scan => self.scan(),
+            Action::ScanAgain => self.scan_again(),
             Action::Freeze(holder) => {
                 if self.current.plan.apps.len() <= holder.0 && !self.log_is_held {
                     self.log_is_held = true;
@@ -246,6 +248,8 @@ impl Engine {
             exemptions: self.config.exemptions.clone(),
             plugins,
             reasons,
+            looks: self.looks_in_surveys(),
+            clock: self.clock.clone(),
         };
         let (sender, serial) = (self.sender.clone(), self.serial);
         let task = tokio::task::spawn_local(async move {
@@ -253,6 +257,12 @@ impl Engine {
             let _ = sender.send(Event::Surveyed(serial, Box::new(findings)));
         });
         self.survey = Survey::Asks(task);
+    }
+
+    /// A FREEZE looks for mapped files later, when everything that a script stops is stopped.
+    fn looks_in_surveys(&self) -> bool {
+        let check = matches!(self.cycle.state(), hv_vss_core::cycle::State::Checking(_));
+        (check || self.outlook.is_some()) && !matches!(self.programs, crate::child::Programs::Played(_))
     }
 
     fn survey_deadline(&self) -> Deadline {

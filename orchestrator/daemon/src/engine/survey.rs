@@ -1,9 +1,12 @@
 //! Would a freeze work now? Asks every plugin for its check and its claims, and makes a plan of what they say, or the list of all reasons why not.
 
+use hv_vss_platform::clock::Clock;
 use hv_vss_platform::mounts::{self, Source};
 use hv_vss_wire::{About, Answer, Call, Outcome, Step};
 
+use super::mapped::{self, Look};
 use crate::child::{Handle, Pending};
+use hv_vss_core::config::UFS;
 use hv_vss_core::cycle::WorkerId;
 use hv_vss_core::deadline::Deadline;
 use hv_vss_core::plan::{App, Exemption, Judged, Judging, Plan};
@@ -17,6 +20,9 @@ pub(super) struct Survey {
     pub(super) plugins: Vec<Asked>,
     /// Reasons against it that were there before anyone was asked.
     pub(super) reasons: Vec<String>,
+    /// Processes are looked at for mapped files.
+    pub(super) looks: bool,
+    pub(super) clock: Clock,
 }
 
 /// What a survey found.
@@ -33,6 +39,8 @@ pub struct Findings {
     pub(super) plan: Option<Plan>,
     /// Whom this rests on: one that has died since would be missed only when its turn comes.
     pub(super) asked: Vec<Relied>,
+    /// What is mapped on the filesystems that lose such stores.
+    pub(super) look: Option<Look>,
 }
 
 /// A process that answered a survey.
@@ -89,7 +97,10 @@ impl Survey {
             |worker| self.plugins.iter().any(|plugin| plugin.worker == worker && plugin.about.holds_survive_exit);
         let order = hv_vss_core::plan::freeze_order(&judged);
         let plan = match Plan::make(apps.clone(), judged.clone(), survives_exit) {
-            Ok(plan) => Some(plan).filter(|_| reasons.is_empty()),
+            Ok(mut plan) => {
+                plan.note_dropping(|worker| self.drops_mapped(worker));
+                Some(plan).filter(|_| reasons.is_empty())
+            }
             Err(vetoes) => {
                 reasons.extend(vetoes);
                 None
@@ -101,7 +112,17 @@ impl Survey {
             required: plugin.required || plugin.about.filesystem,
         };
         let asked = self.plugins.iter().map(relied).collect();
-        Findings { judged, apps, reasons: bounded(reasons), order, plan, asked }
+        let dropping = mapped::dropping(&judged, |worker| self.drops_mapped(worker));
+        let look = match self.looks && !dropping.is_empty() {
+            true => Some(mapped::look_in_a_survey(&self.clock, dropping).await),
+            false => None,
+        };
+        Findings { judged, apps, reasons: bounded(reasons), order, plan, asked, look }
+    }
+
+    /// Does this worker's resume throw away what was stored to shared mappings?
+    fn drops_mapped(&self, worker: WorkerId) -> bool {
+        self.plugins.iter().any(|plugin| plugin.worker == worker && plugin.name == UFS)
     }
 
     async fn claims(&self, mounts: Vec<mounts::Mount>, reasons: &mut Vec<String>) -> Vec<Judged> {

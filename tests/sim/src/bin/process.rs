@@ -13,6 +13,8 @@
 //! write FD OPT STATUS ID  ok
 //! poll FD MS              in, hup, in hup, nothing
 //! thread                  ok, and from now on it has one thread more
+//! count FD                ok, and from now on it counts in a shared mapping of this file
+//! lost                    lost N: so many of its counts are gone from the mapping
 //! lend FD                 pid PID, of a child that has this descriptor, too, and stays when we are gone
 //! ```
 #![allow(unsafe_code)] // The nodes' ioctls are what this program is for.
@@ -20,13 +22,18 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, Write};
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hv_vss_platform::mounts::FsId;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 
 #[repr(C)]
 #[derive(Default)]
@@ -50,6 +57,7 @@ mod ioctl {
 #[derive(Default)]
 struct Process {
     files: BTreeMap<RawFd, File>,
+    lost: Arc<AtomicU64>,
 }
 
 enum Trouble {
@@ -126,6 +134,11 @@ impl Process {
                 });
                 Ok("ok".into())
             }
+            ["count", fd] => {
+                count_in(self.file(fd)?, Arc::clone(&self.lost))?;
+                Ok("ok".into())
+            }
+            ["lost"] => Ok(format!("lost {}", self.lost.load(Ordering::SeqCst))),
             ["lend", fd] => {
                 let file = self.file(fd)?;
                 fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -159,6 +172,27 @@ impl Process {
     fn file(&self, fd: &str) -> Result<&File, Trouble> {
         self.files.get(&number(fd)?).ok_or_else(|| Trouble::Order(format!("descriptor {fd} was not opened here")))
     }
+}
+
+/// Stores 1, 2, 3 ... to a shared mapping of the file, and looks before each whether the last one is still there.
+fn count_in(file: &File, lost: Arc<AtomicU64>) -> Result<(), Trouble> {
+    let length = NonZeroUsize::new(4096).expect("not zero");
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let place = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, file, 0) }?;
+    // SAFETY: a page is aligned for it, and the mapping stays until this process ends.
+    let counter: &'static AtomicU64 = unsafe { place.cast().as_ref() };
+    std::thread::spawn(move || {
+        let mut count = counter.load(Ordering::SeqCst);
+        loop {
+            let there = counter.load(Ordering::SeqCst);
+            lost.fetch_add(count.saturating_sub(there), Ordering::SeqCst);
+            count = there + 1;
+            counter.store(count, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    Ok(())
 }
 
 fn number<T: std::str::FromStr>(word: &str) -> Result<T, Trouble> {

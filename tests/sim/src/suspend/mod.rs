@@ -8,6 +8,8 @@ mod freezer;
 mod thaws;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +30,9 @@ use thaws::Thaws;
 pub const UFSSUSPEND: u32 = nix::request_code_write!(b'U', 1, 8) as u32;
 /// Resumes the one this descriptor holds.
 pub const UFSRESUME: u32 = nix::request_code_none!(b'U', 2) as u32;
+
+/// For so long a program stores to mappings before the freeze, where a test looks for that.
+const STORES: Duration = Duration::from_millis(20);
 
 /// How long the end of the simulator waits for a freeze that is under way.
 const LAST_FREEZE: Duration = Duration::from_secs(2);
@@ -72,6 +77,8 @@ struct Held {
     lies_on: Option<FsId>,
     /// The filesystem of the directory it is mounted on.
     covers: Option<FsId>,
+    /// Files as they were when the suspend began: what was stored to their mappings since is thrown away by the resume.
+    mapped: Vec<(PathBuf, Vec<u8>)>,
 }
 
 pub(crate) struct Suspender {
@@ -85,6 +92,8 @@ pub(crate) struct Suspender {
     in_a_jail: Mutex<bool>,
     freezing: AtomicBool,
     faults: Arc<Faults>,
+    /// The files that tests keep for what is stored to mappings.
+    mapped: Mutex<Vec<(FsId, PathBuf)>>,
 }
 
 impl Suspender {
@@ -99,6 +108,7 @@ impl Suspender {
             in_a_jail: Mutex::default(),
             freezing: AtomicBool::new(false),
             faults,
+            mapped: Mutex::default(),
         }
     }
 
@@ -173,6 +183,7 @@ impl Suspender {
         self.faults.strike(fsid, Moment::Suspend).map_err(|errno| (errno, "as the test asked".to_owned()))?;
 
         self.thaws.finish(fsid);
+        let mapped = self.mapped_files_of(fsid);
         let frozen = self.freeze(Path::new(&mount.on)).map_err(|errno| (errno, format!("freezing {}", mount.on)))?;
         let mut held = locked(&self.held);
         if self.faults.is_ending() {
@@ -191,7 +202,7 @@ impl Suspender {
         let on_another = |path: &str| holder(&mounts, path).map(|other| other.fsid).filter(|other| *other != fsid);
         let lies_on = mount.backing.as_deref().and_then(on_another);
         let covers = Path::new(&mount.on).parent().and_then(Path::to_str).and_then(on_another);
-        held.insert(handle, Held { holding, frozen, lies_on, covers });
+        held.insert(handle, Held { holding, frozen, lies_on, covers, mapped });
         Ok(())
     }
 
@@ -210,12 +221,36 @@ impl Suspender {
         self.faults.strike(fsid, Moment::Resume)?;
         self.locks_the_covered_directories(fsid)?;
         let mut held = locked(&self.held);
-        let Some(Held { holding, frozen, lies_on, .. }) = held.remove(&handle) else { return Ok(()) };
+        let Some(Held { holding, frozen, lies_on, mapped, .. }) = held.remove(&handle) else { return Ok(()) };
         let still: BTreeSet<_> = held.values().map(|held| held.holding.fsid).collect();
         drop(held);
         self.thaws.begin(fsid, lies_on, frozen, &still);
+        if !mapped.is_empty() {
+            // A store that waited for the thaw belongs to the hold.
+            std::thread::sleep(STORES);
+        }
+        for (path, before) in mapped {
+            // It may have been removed; then there is nothing to throw away.
+            let _ = File::options().write(true).open(path).and_then(|file| file.write_all_at(&before, 0));
+        }
         log.add(Event::Thawed { on: holding.on });
         Ok(())
+    }
+
+    /// FreeBSD does not stop stores to mappings, and its resume throws them away. Linux does stop them: what is stored between this look and the
+    /// freeze stands for them.
+    fn mapped_files_of(&self, fsid: FsId) -> Vec<(PathBuf, Vec<u8>)> {
+        let mapped = locked(&self.mapped);
+        let here = mapped.iter().filter(|(of, _)| *of == fsid);
+        let files: Vec<_> = here.filter_map(|(_, path)| Some((path.clone(), fs::read(path).ok()?))).collect();
+        if !files.is_empty() {
+            std::thread::sleep(STORES);
+        }
+        files
+    }
+
+    pub(crate) fn keep_for_mappings(&self, fsid: FsId, path: PathBuf) {
+        locked(&self.mapped).push((fsid, path));
     }
 
     /// A resume locks the vnodes of its filesystem, one after the other. If the umount of a suspended filesystem waits with one of them locked,

@@ -11,6 +11,8 @@ struct Guest {
     /// What was done and not yet claimed by the story.
     done: Vec<String>,
     requests: u64,
+    /// A look at the processes is answered by the story, not at once.
+    maps: bool,
 }
 
 impl Guest {
@@ -24,7 +26,14 @@ impl Guest {
             Holder { worker: WorkerId(at), kind }
         });
         let names = steps.iter().map(|step| step.rsplit(' ').next().unwrap()).collect();
-        Self { cycle: Cycle::default(), plan: Shape(holders.collect()), names, done: Vec::new(), requests: 0 }
+        Self {
+            cycle: Cycle::default(),
+            plan: Shape(holders.collect()),
+            names,
+            done: Vec::new(),
+            requests: 0,
+            maps: false,
+        }
     }
 
     fn once_frozen(mut self) -> Self {
@@ -50,6 +59,8 @@ impl Guest {
                 Action::Survey(_) => self.gets(Input::Surveyed(Some(self.plan.clone()))),
                 Action::Note => self.gets(Input::Noted),
                 Action::LastFlush => self.gets(Input::Flushed),
+                Action::Scan if !self.maps => self.gets(Input::Scanned { clear: true }),
+                Action::ScanAgain if !self.maps => self.gets(Input::ScannedAgain),
                 _ => {}
             }
         }
@@ -483,4 +494,31 @@ fn an_answer_that_the_driver_found_too_late_undoes_the_freeze() {
     guest.gets(Input::AnswerLate(RequestId(0), Operation::Freeze));
     guest.says_done("root");
     guest.did(["thaw root (Aborted)", "ended Aborted"]);
+}
+
+#[test]
+fn a_mapped_file_fails_a_freeze_before_the_first_filesystem() {
+    let mut guest = Guest::with_steps(["10 postgres", "root"]);
+    guest.maps = true;
+    guest.host_asks(Operation::Freeze);
+    guest.says_done("postgres");
+    guest.did(["freeze postgres"]);
+    guest.gets(Input::Scanned { clear: false });
+    guest.says_done("postgres");
+    guest.did(["tell host fail for 0", "thaw postgres (Aborted)", "ended Aborted"]);
+}
+
+#[test]
+fn filesystems_are_released_only_after_the_second_look_and_a_death_does_not_wait_for_one() {
+    let mut guest = Guest::with_steps(["usr", "root"]).once_frozen();
+    guest.maps = true;
+    guest.host_asks(Operation::Thaw);
+    guest.did([]);
+    guest.gets(Input::ScannedAgain);
+    guest.did(["thaw usr"]);
+
+    let mut guest = Guest::with_steps(["usr", "root"]).once_frozen();
+    guest.maps = true;
+    guest.worker_dies("root");
+    guest.did(["thaw usr (Aborted)"]);
 }

@@ -35,6 +35,11 @@ pub enum Question {
         /// Only this script of hooks.d runs, and no other plugin's application step.
         only: Option<String>,
     },
+    /// Write off a thaw that is still owed. Answered with [`Reply::Done`], or refused.
+    Forgive {
+        /// The plugin that owes it.
+        plugin: String,
+    },
     /// Read the configuration again. Answered with [`Reply::Done`], or refused with the error; the old one then stays in force.
     Reload,
     /// Everything counted since the daemon began. Answered with [`Reply::Metrics`].
@@ -96,6 +101,9 @@ pub struct Status {
     pub last_check: Option<Brief>,
     /// Why the last cycle, of any kind, makes the daemon unwell: `vssctl status` then exits with 1.
     pub trouble: Option<String>,
+    /// Thaws that have not run, and are tried again.
+    #[serde(default)]
+    pub debts: Vec<DebtStatus>,
     /// The plugins.
     pub plugins: Vec<PluginStatus>,
     /// Counters since the daemon began.
@@ -109,6 +117,23 @@ pub struct HeldOne {
     pub name: String,
     /// `freezing`, `held`, `owed a thaw`, `thawing`.
     pub stands: String,
+}
+
+/// A thaw that has not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DebtStatus {
+    /// The plugin that owes it.
+    pub plugin: String,
+    /// Of which cycle.
+    pub cycle: String,
+    /// The scripts that are left, if it runs scripts.
+    pub parts: Vec<String>,
+    /// Why it has not run.
+    pub why: String,
+    /// In how many milliseconds it is tried again; none: it is at work.
+    pub next_ms: Option<u64>,
+    /// No freeze begins before it has run.
+    pub required: bool,
 }
 
 /// A cycle in one line.

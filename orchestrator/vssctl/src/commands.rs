@@ -35,6 +35,10 @@ pub(super) fn perform(options: &Options, paper: &Paper) -> Result<Said, Failure>
         Command::Thaw => {
             done(options, &Question::Thaw, "The daemon lets go of everything; `vssctl status` tells what came of it.")
         }
+        Command::Forgive { plugin } => {
+            let question = Question::Forgive { plugin: plugin.clone() };
+            done(options, &question, "It is written off, and not tried again. See to the application yourself.")
+        }
         Command::Reload => done(options, &Question::Reload, "The configuration was read again and is in force."),
         Command::History { last } => {
             let (records, damage) = records(options, &Question::History { last: *last }, AT_ONCE, WAITING)?;

@@ -59,6 +59,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// Write off a thaw that a plugin still owes: it is no longer tried, and backups go on.
+    Forgive {
+        /// The plugin, as status names it.
+        plugin: String,
+    },
     /// Have the daemon read its configuration again.
     Reload,
     /// Print what the daemon has counted, as OpenMetrics text.

@@ -46,6 +46,23 @@ pub(super) fn text(status: &Status, now_ms: u64, paper: &Paper) -> String {
     for (at, held) in status.held.iter().enumerate() {
         row(if at == 0 { "Held" } else { "" }, &wrapped(&format!("{}: {}", held.name, held.stands)));
     }
+    for (at, debt) in status.debts.iter().enumerate() {
+        let next = match debt.next_ms {
+            None => "it is at work".to_owned(),
+            Some(0..1000) => "it is tried again now".to_owned(),
+            Some(ms) => format!("it is tried again in {}", span_of(ms / 1000 * 1000)),
+        };
+        let refuses = if debt.required { "; until then backups are refused" } else { "" };
+        let parts = if debt.parts.is_empty() { String::new() } else { format!(" ({})", debt.parts.join(", ")) };
+        let plugin = &debt.plugin;
+        row(
+            if at == 0 { "Owed" } else { "" },
+            &wrapped(&format!(
+                "{plugin}{parts}, a thaw of cycle {}: {}; {next}{refuses}. vssctl forgive {plugin} writes it off",
+                debt.cycle, debt.why
+            )),
+        );
+    }
     for (name, brief) in [("Last backup", &status.last_backup), ("Last CHECK", &status.last_check)] {
         row(name, &self::brief(brief.as_ref(), now_ms, paper));
     }
@@ -137,7 +154,7 @@ fn counted(counters: &Counters, paper: &Paper) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hv_vss_core::control::HeldOne;
+    use hv_vss_core::control::{DebtStatus, HeldOne};
     use hv_vss_core::record::{CycleResult, Ending};
 
     const PAPER: Paper = Paper { width: 80, colour: false, unicode: true };
@@ -168,6 +185,7 @@ mod tests {
             last_backup: None,
             last_check: None,
             trouble: None,
+            debts: Vec::new(),
             plugins: vec![PluginStatus { name: "zfs_veto".into(), number: 99, ..plugin.clone() }, plugin],
             counters: Counters { backups_ok: 3, ..Counters::default() },
         }
@@ -187,6 +205,28 @@ mod tests {
             assert_eq!(after(result), Exit::Unwell, "{result:?}");
         }
         assert_eq!(exit(&Status { trouble: Some("x".into()), ..healthy() }), Exit::Unwell);
+    }
+
+    #[test]
+    fn a_debt_is_shown_with_what_it_waits_for_and_how_to_write_it_off() {
+        let debt = DebtStatus {
+            plugin: "exec_hook".into(),
+            cycle: "c7".into(),
+            parts: vec!["10-db".into()],
+            why: "10-db thaw did not run: chmod go-w /x/10-db".into(),
+            next_ms: Some(4_200),
+            required: true,
+        };
+        let trouble = Some("plugin exec_hook still owes the thaw of 10-db".into());
+        let status = Status { debts: vec![debt], trouble, ..healthy() };
+        let shown = text(&status, NOW, &PAPER).split_whitespace().collect::<Vec<_>>().join(" ");
+        for words in [
+            "Owed exec_hook (10-db), a thaw of cycle c7: 10-db thaw did not run: chmod go-w /x/10-db; it is tried again in 4.00 s",
+            "until then backups are refused. vssctl forgive exec_hook writes it off",
+        ] {
+            assert!(shown.contains(words), "\"{words}\" is not in: {shown}");
+        }
+        assert_eq!(exit(&status), Exit::Unwell);
     }
 
     #[test]

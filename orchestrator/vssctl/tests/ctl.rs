@@ -109,6 +109,7 @@ fn each_command_asks_what_it_is_told_to() {
     let daemon = Daemon::start(&home, Manners::Answers(vec![Reply::Done; 9]));
     for command in [
         &["thaw"][..],
+        &["forgive", "exec_hook"],
         &["reload"],
         &["history", "-n", "3"],
         &["show", "c7"],
@@ -123,6 +124,7 @@ fn each_command_asks_what_it_is_told_to() {
         daemon.asked(),
         [
             Question::Thaw,
+            Question::Forgive { plugin: "exec_hook".to_owned() },
             Question::Reload,
             Question::History { last: 3 },
             Question::Show { cycle: Some("c7".to_owned()) },

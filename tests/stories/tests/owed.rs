@@ -229,7 +229,7 @@ both_drivers! {
         guest.script_starts("50-app thaw");
         guest.daemon_starts();
         guest.host_may_not(Freeze);
-        guest.daemon().says(&["exec_hook", "still letting go", "earlier daemon", "try again shortly"]);
+        guest.daemon().says(&["exec_hook still owes", "earlier daemon", "at work; try again shortly"]);
         guest.process_is_there(old);
         guest.runs();
         guest.comes_to_allow_backups();
@@ -271,18 +271,20 @@ both_drivers! {
 }
 
 our_driver! {
-    fn what_a_plugin_owes_that_was_removed_since_is_said_and_stands_in_nobodys_way(stage: Stage) {
+    fn what_a_plugin_owes_that_was_removed_since_is_owed_until_it_is_back(stage: Stage) {
         let mut guest = stage.disk("data").hook("50-app", "").start();
         guest.host_may(Freeze);
         daemon_and_hook_worker_are_killed(&mut guest);
-        fs::remove_file(guest.stage().home().join("plugins/exec_hook.so")).unwrap();
+        let (file, away) = (guest.stage().home().join("plugins/exec_hook.so"), guest.stage().scratch("away.so"));
+        fs::rename(&file, &away).unwrap();
         guest.daemon_starts();
-        guest.daemon().says(&["exec_hook did not let go", "disabled or removed", "50-app", "by hand"]);
-        owes_nothing(&guest);
-        // A backup without the scripts that its configuration speaks of would look as good as one with them.
+        guest.daemon().says(&["exec_hook still owes", "50-app", "disabled or removed since; put it back", "vssctl forgive"]);
         guest.host_may_not(Check);
-        guest.daemon().says(&["[plugin.exec_hook] is configured", "no exec_hook.so"]);
-        guest.scripts_ran_with(["50-app freeze ok"]);
+        fs::rename(&away, &file).unwrap();
+        guest.host_sends(Check);
+        guest.scripts_ran_with(["50-app freeze ok", "50-app thaw recovered"]);
+        owes_nothing(&guest);
+        guest.comes_to_allow_backups();
     }
 
     fn a_record_that_is_damaged_is_said_and_stops_no_backup(stage: Stage) {

@@ -203,6 +203,23 @@ our_driver! {
         a_cycle_works(&guest);
     }
 
+    fn a_thaw_that_hangs_each_time_is_owed_until_it_is_written_off(stage: Stage) {
+        compiled(&stage, &[]);
+        let settings = "[plugin.mischief]\nmemory = \"128M\"\nin = \"thaw\"\ndo = \"loop\"";
+        let guest = stage.disk("data").time("thaw_limit", "500ms").configured(settings).start();
+        guest.host_may(Freeze);
+        guest.host_sends(Thaw);
+        guest.runs();
+        guest.daemon().says(&["plugin mischief still owes its thaw of cycle", "vssctl forgive mischief"]);
+        guest.host_may_not(Check);
+        let deadline = std::time::Instant::now() + Duration::from_secs(8);
+        while !guest.vssctl(&["forgive", "mischief"]).status.success() {
+            assert!(std::time::Instant::now() < deadline, "it can be written off between two tries");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        guest.comes_to_allow_backups();
+    }
+
     fn a_plugin_that_never_answers_the_thaw_does_not_keep_the_filesystems_frozen(stage: Stage) {
         let guest = with_mischief(stage.time("thaw_limit", "500ms"), "loop", "thaw").start();
         guest.host_may(Check);

@@ -3,10 +3,12 @@
 //!
 //! None of it changes what the host is answered. It is what keeps a good answer from looking like a backup without trouble.
 
+use std::collections::BTreeMap;
+
 use hv_vss_core::cycle::{HolderId, Why};
 use hv_vss_core::record::{Consequence, CycleResult, Kind, Recorder, What};
 use hv_vss_device::Operation;
-use hv_vss_wire::Role;
+use hv_vss_wire::{Outcome, Role};
 
 use super::Engine;
 use super::perform::operation_name;
@@ -52,11 +54,15 @@ impl Engine {
         self.went_wrong(Consequence::ThawFailed, script, sentence);
     }
 
-    /// The cycle is over. What has not been thawed by now is named.
-    pub(super) fn name_the_unthawed(&mut self) {
+    /// The cycle is over. What has not been thawed by now is named, and stays owed.
+    pub(super) fn name_the_unthawed(&mut self, outcome: Outcome) {
+        let mut debts: BTreeMap<String, (Vec<String>, String)> = BTreeMap::new();
         for (holder, why) in std::mem::take(&mut self.current.unthawed) {
             let name = self.words().holder(holder);
             self.went_wrong(Consequence::NotThawed, &name, format!("{name} was not thawed: {why}"));
+            if let Some((worker, ..)) = self.part_of(holder) {
+                debts.insert(self.roster.name(worker).to_owned(), (Vec::new(), why));
+            }
         }
         let owed: Vec<(String, Vec<String>)> = self
             .roster
@@ -65,11 +71,16 @@ impl Engine {
             .map(|(_, plugin)| (plugin.name.clone(), std::mem::take(&mut plugin.owed)))
             .collect();
         for (plugin, scripts) in owed {
-            tracing::error!("plugin {plugin} did not thaw {}: see to these by hand", scripts.join(", "));
-            for script in scripts {
+            tracing::error!("plugin {plugin} did not thaw {}", scripts.join(", "));
+            for script in &scripts {
                 let sentence = format!("{script} was not thawed: plugin {plugin} was not able to run its thaw");
-                self.went_wrong(Consequence::NotThawed, &script, sentence);
+                self.went_wrong(Consequence::NotThawed, script, sentence);
             }
+            let why = "its thaw could not be run".to_owned();
+            debts.entry(plugin).or_insert((Vec::new(), why)).0 = scripts;
+        }
+        for (plugin, (scripts, why)) in debts {
+            self.owe(&plugin, scripts, &why, outcome);
         }
     }
 

@@ -31,6 +31,7 @@ impl Engine {
             Question::Rehearse { hold_ms, freeze, only } => {
                 return self.begin_rehearsal(RehearsalWish { hold_ms, freeze, only, answer });
             }
+            Question::Forgive { plugin } => self.forgive(&plugin),
             Question::Reload => self.reload(),
             Question::Metrics => Reply::Metrics { text: hv_vss_core::metrics::text(&self.status(), &self.tally) },
         };
@@ -71,6 +72,7 @@ impl Engine {
             last_backup: self.latest(Kind::Backup).map(Brief::of),
             last_check: self.latest(Kind::Check).map(Brief::of),
             trouble: self.trouble(),
+            debts: self.debt_status(),
             plugins: self.plugin_status(),
             counters: Counters { plugin_restarts: self.roster.restarts(), ..self.tally.counters },
         }

@@ -174,6 +174,7 @@ impl Engine {
             if ready {
                 self.input(Input::WorkerReady(worker));
             } else if !self.lost_for_a_while(worker) {
+                self.note_the_lost(worker);
                 self.input(Input::WorkerLost(worker));
             }
         }
@@ -231,6 +232,9 @@ impl Engine {
                 (Progress::Ended { .. }, Phase::Thaw) => plugin.owed.retain(|owed| *owed != script),
                 _ => {}
             }
+        }
+        if matches!((&progress, phase), (Progress::Ended { .. }, Phase::Thaw)) {
+            self.debt_substep_ended(worker, &script);
         }
         if let (Progress::Ended { failure: Some(failure) }, Phase::Thaw) = (&progress, phase) {
             self.thaw_script_failed(&script, failure);

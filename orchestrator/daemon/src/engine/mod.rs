@@ -5,6 +5,7 @@
 
 mod aftermath;
 mod control;
+mod debts;
 mod events;
 mod explain;
 mod flush;
@@ -183,7 +184,7 @@ pub struct Engine {
     /// This boot of the machine: read once, since later there may be no descriptor to do it with.
     boot: String,
     /// What an earlier daemon left.
-    debts: Vec<owed::Debt>,
+    debts: debts::Debts,
     /// When the in-base driver was last given the success of a THAW, which it then passes on to an application.
     thaw_passed_on: Option<Monotonic>,
     exit: bool,
@@ -322,7 +323,7 @@ impl Engine {
             tally: Tally::default(),
             scribe,
             boot: boot::id().unwrap_or_default(),
-            debts: Vec::new(),
+            debts: debts::Debts::default(),
             thaw_passed_on: None,
             exit: false,
         }

@@ -333,7 +333,7 @@ impl Engine {
         if !self.roster.get(worker).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {
             self.steps.revived(worker);
             if !self.lost_for_a_while(worker) {
-                self.inputs.push_back(Input::WorkerLost(worker));
+                self.worker_is_lost(worker);
             }
         }
     }
@@ -364,7 +364,7 @@ impl Engine {
             Outcome::Expired | Outcome::Aborted | Outcome::Recovered | Outcome::Restored => CycleResult::Failed,
         };
         self.conclude(result, why);
-        self.name_the_unthawed();
+        self.name_the_unthawed(outcome);
         // The first reason is the one to tell; what is known by now may be no more than what followed from it.
         if let Some(record) = self.current.recorder.as_ref().map(Recorder::so_far)
             && record.ending.is_trouble()

@@ -13,6 +13,11 @@ impl Engine {
                 self.cycle.stage_name()
             ));
         }
+        if let Some(plugin) = self.is_at_a_debt() {
+            return refused(format!(
+                "plugin {plugin} is at a thaw that it still owed; read the configuration again after it"
+            ));
+        }
         let (path, presence) = &self.config.origin;
         let new = match config_file::load(path, *presence) {
             Ok(new) => new,

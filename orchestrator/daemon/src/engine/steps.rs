@@ -219,7 +219,7 @@ impl Engine {
     }
 
     /// Who does a holder's steps, in which role, and for which mounts.
-    fn part_of(&self, holder: HolderId) -> Option<(WorkerId, Role, Vec<mounts::Mount>)> {
+    pub(super) fn part_of(&self, holder: HolderId) -> Option<(WorkerId, Role, Vec<mounts::Mount>)> {
         let shape = self.current.plan.shape();
         let which = shape.0.get(holder.0)?;
         let part = match which.kind {

@@ -1,6 +1,6 @@
 //! What a daemon answers.
 
-use hv_vss_core::control::{Brief, Counters, MountOutlook, Outlook, PluginStatus, Reply, Status};
+use hv_vss_core::control::{Brief, Counters, DebtStatus, MountOutlook, Outlook, PluginStatus, Reply, Status};
 use hv_vss_core::record::{CycleResult, Ending, Kind, Record, StepRecord, What};
 use hv_vss_platform::mounts::{FsId, Mount};
 
@@ -34,6 +34,14 @@ pub(crate) fn status(last: Option<CycleResult>) -> Reply {
         last_backup: last.map(brief),
         last_check: None,
         trouble: None,
+        debts: vec![DebtStatus {
+            plugin: "exec_hook".into(),
+            cycle: "c6".into(),
+            parts: vec!["10-db".into()],
+            why: "its thaw could not be run".into(),
+            next_ms: Some(4_000),
+            required: false,
+        }],
         plugins: vec![plugin],
         counters: Counters::default(),
     }))

@@ -90,6 +90,7 @@ fn the_description_of_the_control_socket_has_every_question_and_every_field() {
         Question::History { last: 1 },
         Question::Show { cycle: None },
         Question::Rehearse { hold_ms: 1, freeze: true, only: None },
+        Question::Forgive { plugin: String::new() },
         Question::Reload,
         Question::Metrics,
     ];

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hv_vss_types::Monotonic;
+use hv_vss_types::{Monotonic, Operation};
 
 /// The instant by which something is owed. Passed down as an instant and never as a span: "5 s" handed through three calls grants 15 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ impl Deadline {
 pub struct Limits {
     /// The driver's: applications, filesystems and answer together.
     pub limit: Duration,
+    /// The driver's for a FREEZE. Ours can have a longer one for it; otherwise it is `limit`.
+    pub freeze_limit: Duration,
     /// We stop working this much earlier, so that the answer still fits.
     pub reserve: Duration,
     /// How long a freeze may last from its success answer on.
@@ -64,6 +66,12 @@ pub struct Budget {
 }
 
 impl Limits {
+    /// How long the driver waits for the answer to such a request.
+    #[must_use]
+    pub fn of(&self, operation: Operation) -> Duration {
+        if operation == Operation::Freeze { self.freeze_limit } else { self.limit }
+    }
+
     /// The budget of a request that was read at `read`, with `left` of the driver's limit.
     #[must_use]
     pub fn budget(&self, read: Monotonic, left: Duration) -> Budget {
@@ -71,7 +79,7 @@ impl Limits {
             read,
             answer: Deadline::after(read, left.saturating_sub(self.reserve)),
             driver: Deadline::after(read, left),
-            expiry: read + self.limit + self.max_frozen,
+            expiry: read + self.limit.max(left) + self.max_frozen,
         }
     }
 
@@ -108,6 +116,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         limit: Duration::from_secs(15),
+        freeze_limit: Duration::from_secs(120),
         reserve: Duration::from_secs(1),
         max_frozen: Duration::from_secs(60),
         thaw_answer_after: Duration::from_secs(2),
@@ -126,6 +135,17 @@ mod tests {
         assert_eq!(budget.answer, Deadline(at(111)));
         assert_eq!(budget.driver, Deadline(at(112)));
         assert_eq!(budget.expiry, at(175));
+    }
+
+    #[test]
+    fn a_freeze_may_have_a_longer_limit_and_its_expiry_covers_it() {
+        assert_eq!(LIMITS.of(Operation::Freeze), Duration::from_secs(120));
+        for other in [Operation::Check, Operation::Thaw, Operation::Unknown(9)] {
+            assert_eq!(LIMITS.of(other), Duration::from_secs(15));
+        }
+        let budget = LIMITS.budget(at(100), Duration::from_secs(90));
+        assert_eq!(budget.answer, Deadline(at(189)));
+        assert_eq!(budget.expiry, at(250));
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Application {
     fn freezes(&mut self, freeze: Freeze, stopping: &AtomicBool) {
         if self.stands == Stands::AtWork {
             self.stands = Stands::AtRest;
-            let limit = driver::time_limit().unwrap_or(BASE_LIMIT);
+            let limit = driver::freeze_time_limit().unwrap_or(BASE_LIMIT);
             let came_to_rest = run(&self.wish.on_freeze, "freeze", Some(limit)).and_then(|()| {
                 // Nobody would be left to let go.
                 if stopping.load(Ordering::SeqCst) { Err("was told to end".to_owned()) } else { Ok(()) }

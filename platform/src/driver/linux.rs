@@ -5,3 +5,7 @@ use std::time::Duration;
 pub(super) fn time_limit() -> Option<Duration> {
     None
 }
+
+pub(super) fn freeze_time_limit() -> Option<Duration> {
+    None
+}

@@ -11,3 +11,9 @@ mod system;
 pub fn time_limit() -> Option<Duration> {
     system::time_limit()
 }
+
+/// How long our driver waits for the answer to a FREEZE, which may have a limit of its own. None: as [`time_limit`].
+#[must_use]
+pub fn freeze_time_limit() -> Option<Duration> {
+    system::freeze_time_limit()
+}

@@ -37,6 +37,7 @@ fn judge(bytes: &mut Bytes<'_>) -> arbitrary::Result<()> {
 
     let limits = Limits {
         limit,
+        freeze_limit: limit,
         reserve: span(bytes)?,
         max_frozen: span(bytes)?,
         thaw_answer_after: span(bytes)?,

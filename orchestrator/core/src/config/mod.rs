@@ -248,6 +248,7 @@ impl Written {
         let time = self.time;
         let limits = Limits {
             limit: time.limit.map_or(BASE_LIMIT, Span::get),
+            freeze_limit: time.limit.map_or(BASE_LIMIT, Span::get),
             reserve: time.reserve.get(),
             max_frozen: time.max_frozen.get(),
             thaw_answer_after: time.thaw_answer_after.get(),

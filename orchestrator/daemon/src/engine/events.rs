@@ -98,9 +98,9 @@ impl Engine {
 
     /// Takes a request of the host, with what is left of its time.
     fn asked(&mut self, message: Message, read: Read) {
-        let left = hv_vss_device::budget(message.msgid, read.wall_ns, self.limits.limit);
-        let budget = self.limits.budget(read.at, left);
         let operation = message.asks_for();
+        let left = hv_vss_device::budget(message.msgid, read.wall_ns, self.limits.of(operation));
+        let budget = self.limits.budget(read.at, left);
         let request = RequestId(self.next_request);
         self.next_request += 1;
         tracing::debug!("the host asks: {operation:?}, with {} ms left", left.as_millis());

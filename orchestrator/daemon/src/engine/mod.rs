@@ -332,14 +332,16 @@ impl Engine {
     /// The driver in base has its 15 s in its code; ours tells. The configuration may lower either.
     fn limits_with(config: &Config, port: &Port) -> Limits {
         let mut limits = config.limits;
-        let driver = match port.driver() {
-            Driver::Base => Some(BASE_LIMIT),
-            Driver::Ours => hv_vss_platform::driver::time_limit(),
+        let (all, freeze) = match port.driver() {
+            Driver::Base => (Some(BASE_LIMIT), Some(BASE_LIMIT)),
+            Driver::Ours => (hv_vss_platform::driver::time_limit(), hv_vss_platform::driver::freeze_time_limit()),
         };
-        match driver {
-            Some(driver) if config.limit_is_given => limits.limit = limits.limit.min(driver),
-            Some(driver) => limits.limit = driver,
-            None => {}
+        for (limit, driver) in [(&mut limits.limit, all), (&mut limits.freeze_limit, freeze)] {
+            match driver {
+                Some(driver) if config.limit_is_given => *limit = driver.min(*limit),
+                Some(driver) => *limit = driver,
+                None => {}
+            }
         }
         limits
     }

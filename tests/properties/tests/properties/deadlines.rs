@@ -20,6 +20,7 @@ fn limits() -> impl Strategy<Value = Limits> {
     (span(), span(), span(), span(), span(), span()).prop_map(
         |(limit, reserve, max_frozen, thaw_answer_after, last_flush, thaw_limit)| Limits {
             limit,
+            freeze_limit: limit,
             reserve,
             max_frozen,
             thaw_answer_after,

@@ -26,6 +26,19 @@ fn a_plugin_that_alone_can_release_a_filesystem_and_can_not_be_started_is_tried_
     assert_eq!(harness.heard(), [Heard::Success, Heard::Fail]);
 }
 
+/// Our driver can give a FREEZE longer than the rest: what lies beyond the others' limit is not too late for it.
+#[test]
+fn a_freeze_with_a_limit_of_its_own_may_take_as_long() {
+    for (freeze_limit, heard) in [(None, Heard::Fail), (Some(Duration::from_secs(120)), Heard::Success)] {
+        let mut harness = Harness::new(Cast { freeze_limit, ..Cast::default() });
+        harness.happens(Asks(Freeze));
+        harness.happens(Passes { ms: 60_000 });
+        harness.all_answer();
+        harness.invariants();
+        assert_eq!(harness.heard(), [heard], "{freeze_limit:?}");
+    }
+}
+
 /// A script that was started behind what could not be understood had not been heard of, and was never let go.
 #[test]
 fn a_plugin_that_broke_the_conversation_off_while_it_froze_may_owe_all_that_it_had_planned() {

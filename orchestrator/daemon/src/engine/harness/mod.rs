@@ -69,13 +69,15 @@ pub struct Cast {
     pub disks: u8,
     /// More lines for the configuration.
     pub configuration: String,
+    /// The driver's limit for a FREEZE, where it is another one than for the rest.
+    pub freeze_limit: Option<Duration>,
 }
 
 impl Default for Cast {
     /// Two applications with different numbers, one filesystem plugin, two filesystems: the smallest that has every kind of step.
     fn default() -> Self {
         let parts = vec![Part::app("app", 20), Part::scripts("exec_hook", 50, &["10-first", "20-second"]), Part::ufs()];
-        Self { driver: Driver::Ours, parts, disks: 2, configuration: String::new() }
+        Self { driver: Driver::Ours, parts, disks: 2, configuration: String::new(), freeze_limit: None }
     }
 }
 
@@ -122,7 +124,10 @@ impl Harness {
             fs::write(file, part.name.as_bytes()).expect("the harness can write its files");
         }
         let hand = HandSet::at(BEGINNING, BEGINNING_WALL_NS);
-        let config = configuration(&directory, &cast);
+        let mut config = configuration(&directory, &cast);
+        if let Some(longer) = cast.freeze_limit {
+            config.limits.freeze_limit = longer;
+        }
         let stage = Rc::new(RefCell::new(Stage::set(&cast, &config, hand.clone(), directory.join("mounts"))));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("there is a runtime");
         let local = LocalSet::new();

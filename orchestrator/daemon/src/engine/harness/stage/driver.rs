@@ -30,7 +30,7 @@ impl Stage {
             msgid = msgid.saturating_sub(1);
         }
         let message = Message { operation: number, status: 0, msgid };
-        let budget = self.limits.budget(now, hv_vss_device::budget(msgid, wall, self.limits.limit));
+        let budget = self.limits.budget(now, hv_vss_device::budget(msgid, wall, self.limits.of(operation)));
         // A THAW of what is held and good has less; one that has to wait for what is being let go has all of this.
         let latest = budget.answer.0;
         let held = |mount: &Mount| self.plugins.iter().any(|plugin| plugin.suspended.contains(&mount.fsid));
@@ -51,7 +51,7 @@ impl Stage {
             }
             _ => {}
         }
-        let gives_up = (now - ago) + self.limits.limit;
+        let gives_up = (now - ago) + self.limits.of(operation);
         let asked = Asked { message, operation, read: now, latest, gives_up, heard: Heard::Nothing, answered: false };
         self.requests.push(asked);
         message

@@ -114,6 +114,7 @@ impl Stage {
         let mut limits = config.limits;
         if cast.driver == Driver::Base {
             limits.limit = limits.limit.min(BASE_LIMIT);
+            limits.freeze_limit = limits.freeze_limit.min(BASE_LIMIT);
         }
         let stage = Self {
             hand,

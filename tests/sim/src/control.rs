@@ -29,6 +29,11 @@ pub(crate) enum Ask {
         /// Its bytes.
         hex: String,
     },
+    /// Put a message into the ring of the key-value pairs' service.
+    SendKvp {
+        /// Its bytes.
+        hex: String,
+    },
     /// Wait for the answer to one.
     Await {
         /// What `Send` was answered with.
@@ -85,6 +90,9 @@ pub struct Switches {
     /// Whether the VSS device is there at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub present: Option<bool>,
+    /// Whether the key-value pairs' device is there at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kvp_present: Option<bool>,
 }
 
 /// What is answered.
@@ -178,6 +186,10 @@ impl Control {
                 Ok(bytes) => Told::Sent { xactid: self.machine.host_sends(&bytes, &self.log) },
                 Err(reason) => Told::Refused { reason },
             },
+            Ask::SendKvp { hex } => match ic::from_hex(&hex) {
+                Ok(bytes) => Told::Sent { xactid: self.machine.host_sends_kvp(&bytes, &self.log) },
+                Err(reason) => Told::Refused { reason },
+            },
             Ask::Await { xactid, wait_ms } => match self.machine.host_waits(xactid, Duration::from_millis(wait_ms)) {
                 Some((took, arrived)) => Told::Answer {
                     hex: ic::to_hex(&arrived.bytes),
@@ -228,6 +240,9 @@ impl Control {
         }
         if let Some(present) = switches.present {
             self.machine.set_present(present, &self.log);
+        }
+        if let Some(present) = switches.kvp_present {
+            self.machine.set_kvp_present(present, &self.log);
         }
     }
 }

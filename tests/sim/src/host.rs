@@ -129,6 +129,17 @@ impl Host {
         }
     }
 
+    /// Sends these very bytes to the key-value pairs' service.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn send_kvp(&self, bytes: &[u8]) -> Result<Sent, HostError> {
+        match self.tell(&Ask::SendKvp { hex: ic::to_hex(bytes) })? {
+            Told::Sent { xactid } => Ok(Sent { xactid }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Waits for the answer to a message.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub fn negotiation(frameworks: &[Version], messages: &[Version], transaction: u8
     bytes
 }
 
-fn message(kind: u16, length: usize, transaction: u8) -> Vec<u8> {
+pub(crate) fn message(kind: u16, length: usize, transaction: u8) -> Vec<u8> {
     let mut bytes = vec![0; length];
     bytes[0] = 1;
     put32(&mut bytes, 4, u32::try_from(length - 8).unwrap_or(u32::MAX));

@@ -14,6 +14,7 @@ pub mod ground;
 mod host;
 pub mod ic;
 mod iclog;
+pub mod kvp;
 mod machine;
 mod nodes;
 pub mod script;

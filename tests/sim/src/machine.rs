@@ -3,11 +3,11 @@
 //! One lock guards the driver. What the driver wants done is done after the lock is free: a wake-up written to /dev/fuse under it could meet
 //! the FUSE thread waiting for the same lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use fuser::{Notifier, PollHandle};
+use fuser::{Notifier, PollHandle, ReplyData};
 use hv_vss_platform::clock::{self, Monotonic};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use crate::driver::{Access, Driver, Effect, Kind, Node, Opener, READ, Standing, WRITE, WallClock};
 use crate::iclog::{Event, IcLog};
+use crate::kvp::kernel::Kvp;
 
 /// An answer on its way to the host's reader.
 #[derive(Clone, Debug)]
@@ -31,11 +32,25 @@ struct Open {
     poll: Option<PollHandle>,
 }
 
+/// One open file of the key-value pairs' node.
+struct KvpOpen {
+    pid: u32,
+    is_dead: bool,
+    poll: Option<PollHandle>,
+    /// A read that waits: its reply, size and offset.
+    read: Option<(ReplyData, usize, u64)>,
+}
+
 /// Called with what the kernel would have said.
 type Stop = Box<dyn Fn(&str) + Send + Sync>;
 
 struct Inner {
     driver: Box<dyn Driver>,
+    kvp: Kvp,
+    kvp_present: bool,
+    kvp_opens: BTreeMap<u64, KvpOpen>,
+    /// Messages for the driver in base while the thread that it shares sleeps in the other.
+    behind_kvp: VecDeque<(u64, Vec<u8>)>,
     present: bool,
     limit: Duration,
     opens: BTreeMap<u64, Open>,
@@ -73,6 +88,10 @@ impl Machine {
             kind,
             inner: Mutex::new(Inner {
                 driver: kind.attach(clock.clone(), limit),
+                kvp: Kvp::default(),
+                kvp_present: true,
+                kvp_opens: BTreeMap::new(),
+                behind_kvp: VecDeque::new(),
                 present: true,
                 limit,
                 opens: BTreeMap::new(),
@@ -102,8 +121,19 @@ impl Machine {
 
     /// Frees the lock, then does what the driver asked for.
     fn settle(&self, mut inner: MutexGuard<'_, Inner>, log: &IcLog) {
-        let effects = inner.driver.take_effects();
+        // The other driver's messages have waited for this thread.
+        while !inner.kvp.has_the_thread() || self.kind == Kind::Ours {
+            let Some((xactid, bytes)) = inner.behind_kvp.pop_front() else { break };
+            inner.driver.host_message(xactid, &bytes);
+        }
+        let mut effects = inner.driver.take_effects();
         let mut wake = Vec::new();
+        let (is_readable, more) = inner.kvp.take_effects();
+        effects.extend(more);
+        if is_readable {
+            wake.extend(inner.kvp_opens.values_mut().filter_map(|open| open.poll.take()));
+        }
+        let reads = inner.serve_kvp_reads();
         let mut panic = None;
         for effect in effects {
             match effect {
@@ -122,6 +152,9 @@ impl Machine {
         drop(inner);
         self.changed.notify_all();
         self.wake(wake);
+        for (reply, result) in reads {
+            answer_read(reply, result);
+        }
         if let (Some(why), Some(stop)) = (panic, self.stop.get()) {
             log.add(Event::Panic { text: why.clone() });
             stop(&why);
@@ -211,7 +244,7 @@ impl Machine {
         inner.sent.insert(xactid, clock::now());
         log.sent_to_guest(xactid, bytes);
         if inner.present {
-            inner.driver.host_message(xactid, bytes);
+            inner.behind_kvp.push_back((xactid, bytes.to_vec()));
         }
         self.settle(inner, log);
         self.changed.notify_all();
@@ -240,9 +273,13 @@ impl Machine {
         loop {
             let mut inner = self.lock();
             let now = clock::now();
-            match inner.driver.next_timer() {
+            match inner.driver.next_timer().into_iter().chain(inner.kvp.next_timer()).min() {
                 Some(due) if due <= now => {
-                    inner.driver.timer(now);
+                    // Only the one whose time has come: the driver in base looks at all of its requests.
+                    if inner.driver.next_timer().is_some_and(|due| due <= now) {
+                        inner.driver.timer(now);
+                    }
+                    inner.kvp.timer(now);
                     self.settle(inner, log);
                 }
                 Some(due) => drop(self.changed.wait_timeout(inner, now.until(due))),
@@ -294,11 +331,142 @@ impl Machine {
         }
     }
 
+    pub(crate) fn kvp_open(&self, pid: u32, log: &IcLog) -> Result<u64, Errno> {
+        let mut inner = self.lock();
+        if !inner.kvp_present {
+            return Err(Errno::ENXIO);
+        }
+        let result = inner.kvp.open().map(|()| {
+            let handle = inner.next_handle;
+            inner.next_handle += 1;
+            inner.kvp_opens.insert(handle, KvpOpen { pid, is_dead: false, poll: None, read: None });
+            handle
+        });
+        log.note(format!("process {pid} opens hv_kvp_dev: {result:?}"));
+        self.settle(inner, log);
+        result
+    }
+
+    /// Whether the handle was one of the key-value pairs' node.
+    pub(crate) fn kvp_close(&self, handle: u64, log: &IcLog) {
+        let mut inner = self.lock();
+        if inner.kvp_opens.remove(&handle).is_some_and(|open| !open.is_dead) {
+            inner.kvp.close();
+        }
+        self.settle(inner, log);
+    }
+
+    pub(crate) fn kvp_read(&self, handle: u64, size: usize, offset: u64, reply: ReplyData, log: &IcLog) {
+        let mut inner = self.lock();
+        let result = match inner.kvp_opens.get(&handle) {
+            Some(open) if !open.is_dead => inner.kvp.read(size, offset),
+            _ => Err(Errno::ENXIO),
+        };
+        match (result, inner.kvp_opens.get_mut(&handle)) {
+            (Ok(None), Some(open)) => {
+                log.note("kvp: a read waits, and nothing can interrupt it");
+                open.read = Some((reply, size, offset));
+                self.settle(inner, log);
+            }
+            (result, _) => {
+                self.settle(inner, log);
+                answer_read(reply, result.map(Option::unwrap_or_default));
+            }
+        }
+    }
+
+    pub(crate) fn kvp_write(&self, handle: u64, bytes: &[u8], log: &IcLog) -> Result<(), Errno> {
+        let mut inner = self.lock();
+        let result = match inner.kvp_opens.get(&handle) {
+            Some(open) if !open.is_dead => inner.kvp.write(bytes),
+            _ => Err(Errno::ENXIO),
+        };
+        self.settle(inner, log);
+        result
+    }
+
+    pub(crate) fn kvp_poll(&self, handle: u64, waits: Option<PollHandle>) -> Readiness {
+        let mut inner = self.lock();
+        let is_readable = inner.kvp.is_readable();
+        match inner.kvp_opens.get_mut(&handle) {
+            Some(open) if !open.is_dead => {
+                if waits.is_some() {
+                    open.poll = waits;
+                }
+                if is_readable { Readiness::Readable } else { Readiness::Nothing }
+            }
+            _ => Readiness::Gone,
+        }
+    }
+
+    pub(crate) fn host_sends_kvp(&self, bytes: &[u8], log: &IcLog) -> u64 {
+        let mut inner = self.lock();
+        let xactid = inner.next_xactid;
+        inner.next_xactid += 1;
+        inner.sent.insert(xactid, clock::now());
+        log.sent_to_guest(xactid, bytes);
+        if inner.kvp_present {
+            inner.kvp.host_message(xactid, bytes);
+        }
+        self.settle(inner, log);
+        xactid
+    }
+
+    /// The key-value pairs' device goes, and its driver kills the process that opened it; or it comes back.
+    pub(crate) fn set_kvp_present(&self, present: bool, log: &IcLog) {
+        let mut inner = self.lock();
+        if std::mem::replace(&mut inner.kvp_present, present) == present {
+            return;
+        }
+        inner.kvp = Kvp::default();
+        let wake = inner.kvp_opens.values_mut().filter_map(|open| open.poll.take()).collect();
+        let alive = inner.kvp_opens.values_mut().filter(|open| !open.is_dead);
+        let killed = alive.map(|open| {
+            open.is_dead = true;
+            open.pid
+        });
+        let victims: Vec<u32> = killed.collect();
+        self.settle(inner, log);
+        self.wake(wake);
+        for pid in victims.into_iter().filter_map(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) {
+            // It may have ended by itself a moment ago.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    pub(crate) fn is_kvp_present(&self) -> bool {
+        self.lock().kvp_present
+    }
+
     pub(crate) fn is_present(&self) -> bool {
         self.lock().present
     }
 
     pub(crate) fn standing(&self) -> Standing {
         self.lock().driver.standing()
+    }
+}
+
+impl Inner {
+    /// Reads that waited and have a message now.
+    fn serve_kvp_reads(&mut self) -> Vec<(ReplyData, Result<Vec<u8>, Errno>)> {
+        let mut served = Vec::new();
+        for open in self.kvp_opens.values_mut() {
+            let Some((reply, size, offset)) = open.read.take() else { continue };
+            let result = if open.is_dead { Err(Errno::ENXIO) } else { self.kvp.read(size, offset) };
+            match result {
+                Ok(None) => open.read = Some((reply, size, offset)),
+                Ok(Some(bytes)) => served.push((reply, Ok(bytes))),
+                Err(errno) => served.push((reply, Err(errno))),
+            }
+        }
+        served
+    }
+}
+
+fn answer_read(reply: ReplyData, result: Result<Vec<u8>, Errno>) {
+    match result {
+        Ok(bytes) => reply.data(&bytes),
+        Err(errno) => reply.error(fuser::Errno::from_i32(errno as i32)),
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, LockOwner,
-    OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, ReplyAttr, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyOpen, ReplyPoll, Request,
+    OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll, ReplyWrite, Request, WriteFlags,
 };
 
 use crate::attributes::attributes;
@@ -32,12 +32,16 @@ struct Entry {
     node: Option<Node>,
 }
 
+/// The node of the key-value pairs.
+const KVP: INodeNo = INodeNo(6);
+
 /// The names and modes of FreeBSD's nodes.
-const ENTRIES: [Entry; 4] = [
+const ENTRIES: [Entry; 5] = [
     Entry { name: "hv_fsvss_dev", inode: INodeNo(2), mode: 0o640, node: Some(Node::Filesystems) },
     Entry { name: "hv_appvss_dev", inode: INodeNo(3), mode: 0o640, node: Some(Node::Applications) },
     Entry { name: "ufssuspend", inode: SUSPEND, mode: 0o600, node: None },
     Entry { name: "vfsfreeze", inode: FREEZE, mode: 0o600, node: None },
+    Entry { name: "hv_kvp_dev", inode: KVP, mode: 0o640, node: None },
 ];
 
 /// In a handle: its descriptor is not open for writing.
@@ -99,6 +103,7 @@ impl Filesystem for Nodes {
         let present = entry.filter(|entry| match entry.inode {
             SUSPEND => true,
             FREEZE => self.freezer.is_some(),
+            KVP => self.machine.is_kvp_present(),
             _ => self.machine.is_present(),
         });
         match present.and_then(|entry| Self::attributes(entry.inode)) {
@@ -135,10 +140,13 @@ impl Filesystem for Nodes {
         let access = if flags.acc_mode() == OpenAccMode::O_RDONLY { Access::Reading } else { Access::Writing };
         let node = ENTRIES.iter().find(|entry| entry.inode == inode).and_then(|entry| entry.node);
         let opened = match node {
+            None if inode == KVP => self.machine.kvp_open(process_of(request.pid()), &self.log),
             Some(node) => self.machine.open(node, access, process_of(request.pid()), &self.log),
             None => self.number(inode, access),
         };
         match opened {
+            // That one is read and written with an offset.
+            Ok(handle) if inode == KVP => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO),
             Ok(handle) => {
                 reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NONSEEKABLE);
             }
@@ -171,8 +179,51 @@ impl Filesystem for Nodes {
             freezer.close(handle.0);
             return reply.ok();
         }
+        if inode == KVP {
+            self.machine.kvp_close(handle.0, &self.log);
+            return reply.ok();
+        }
         self.machine.close(handle.0, &self.log);
         reply.ok();
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        if inode == KVP {
+            self.machine.kvp_read(handle.0, size as usize, offset, reply, &self.log);
+        } else {
+            reply.error(Errno::ENODEV);
+        }
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        handle: FileHandle,
+        _offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        if inode != KVP {
+            return reply.error(Errno::ENODEV);
+        }
+        match self.machine.kvp_write(handle.0, data, &self.log) {
+            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Err(errno) => reply.error(Errno::from_i32(errno as i32)),
+        }
     }
 
     fn ioctl(
@@ -218,6 +269,7 @@ impl Filesystem for Nodes {
         let node = ENTRIES.iter().any(|entry| entry.inode == inode && entry.node.is_some());
         let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY).then(|| notifier.handle());
         let readiness = match &self.freezer {
+            _ if inode == KVP => self.machine.kvp_poll(handle.0, waits),
             _ if node => self.machine.poll(handle.0, waits),
             Some(freezer) if inode == FREEZE && freezer.is_readable(handle.0, waits) => Readiness::Readable,
             _ => Readiness::Nothing,

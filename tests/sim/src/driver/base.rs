@@ -35,6 +35,8 @@ pub(crate) const TOO_FAST: Duration = Duration::from_millis(2);
 
 /// The receive buffer: four pages.
 const BUFFER: usize = 4 * 4096;
+/// VSS's highest version.
+const VERSION: (u16, u16) = (5, 0);
 /// How many requests the driver has to recycle.
 const POOL: usize = 4;
 /// The flags of HOT_BACKUP's answer: no auto-recovery.
@@ -108,7 +110,7 @@ impl Base {
 
     fn take_up(&mut self, xactid: u64, length: usize) {
         if ic::get16(&self.buffer, ic::AT_TYPE) == Some(ic::TYPE_NEGOTIATE) {
-            let (length, status) = self.negotiate(length);
+            let (length, status) = negotiate(&mut self.buffer, length, VERSION);
             return self.respond(xactid, length, status);
         }
         let operation = self.buffer[ic::AT_OPERATION];
@@ -227,33 +229,33 @@ impl Base {
         self.buffer[ic::AT_FLAGS] = ic::FLAGS_OF_AN_ANSWER;
         self.effects.push(Effect::Send { xactid, bytes: self.buffer[..length].to_vec() });
     }
+}
 
-    /// Chooses the highest version of each kind that is not above ours; the length of the answer and its status.
-    fn negotiate(&mut self, length: usize) -> (usize, u32) {
-        let refused = (length, NEGOTIATION_FAILED);
-        let counts = (ic::get16(&self.buffer, ic::HEADER), ic::get16(&self.buffer, ic::HEADER + 2));
-        let (Some(frameworks), Some(messages)) = counts else { return refused };
-        let (frameworks, messages) = (usize::from(frameworks), usize::from(messages));
-        let needed = ic::AT_NEGOTIATED + 4 * (frameworks + messages);
-        if length < needed || frameworks == 0 || messages == 0 {
-            return refused;
-        }
-        let version = |place: usize| {
-            let at = ic::AT_NEGOTIATED + 4 * place;
-            (ic::get16(&self.buffer, at).unwrap_or(0), ic::get16(&self.buffer, at + 2).unwrap_or(0))
-        };
-        let framework = (0..frameworks).map(version).filter(|offered| *offered <= (3, 0)).max();
-        let message = (frameworks..frameworks + messages).map(version).filter(|offered| *offered <= (5, 0)).max();
-        let (Some(framework), Some(message)) = (framework, message) else { return refused };
-        ic::put16(&mut self.buffer, ic::HEADER, 1);
-        ic::put16(&mut self.buffer, ic::HEADER + 2, 1);
-        for (place, (major, minor)) in [framework, message].into_iter().enumerate() {
-            ic::put16(&mut self.buffer, ic::AT_NEGOTIATED + 4 * place, major);
-            ic::put16(&mut self.buffer, ic::AT_NEGOTIATED + 4 * place + 2, minor);
-        }
-        ic::put16(&mut self.buffer, ic::AT_DATA_SIZE, 16);
-        (ic::AT_NEGOTIATED + 8, ic::HV_S_OK)
+/// Chooses the highest version of each kind that is not above ours; the length of the answer and its status.
+pub(crate) fn negotiate(buffer: &mut [u8], length: usize, ours: (u16, u16)) -> (usize, u32) {
+    let refused = (length, NEGOTIATION_FAILED);
+    let counts = (ic::get16(buffer, ic::HEADER), ic::get16(buffer, ic::HEADER + 2));
+    let (Some(frameworks), Some(messages)) = counts else { return refused };
+    let (frameworks, messages) = (usize::from(frameworks), usize::from(messages));
+    let needed = ic::AT_NEGOTIATED + 4 * (frameworks + messages);
+    if length < needed || frameworks == 0 || messages == 0 {
+        return refused;
     }
+    let version = |place: usize| {
+        let at = ic::AT_NEGOTIATED + 4 * place;
+        (ic::get16(buffer, at).unwrap_or(0), ic::get16(buffer, at + 2).unwrap_or(0))
+    };
+    let framework = (0..frameworks).map(version).filter(|offered| *offered <= (3, 0)).max();
+    let message = (frameworks..frameworks + messages).map(version).filter(|offered| *offered <= ours).max();
+    let (Some(framework), Some(message)) = (framework, message) else { return refused };
+    ic::put16(buffer, ic::HEADER, 1);
+    ic::put16(buffer, ic::HEADER + 2, 1);
+    for (place, (major, minor)) in [framework, message].into_iter().enumerate() {
+        ic::put16(buffer, ic::AT_NEGOTIATED + 4 * place, major);
+        ic::put16(buffer, ic::AT_NEGOTIATED + 4 * place + 2, minor);
+    }
+    ic::put16(buffer, ic::AT_DATA_SIZE, 16);
+    (ic::AT_NEGOTIATED + 8, ic::HV_S_OK)
 }
 
 impl Driver for Base {

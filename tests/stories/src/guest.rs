@@ -2,6 +2,7 @@
 
 mod claims;
 mod daemon;
+mod kvp;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub use daemon::Daemon;
 /// A guest while a story is told. Dropping it lets go of all that is frozen and ends all that was started, on a panic too.
 pub struct Guest {
     daemon: Option<Daemon>,
+    kvp: Option<Daemon>,
+    /// What else was started: ended first.
+    others: Vec<Child>,
     sim: Child,
     host: Host,
     writers: Writers,
@@ -63,7 +67,7 @@ impl Guest {
         } else {
             Writers::default()
         };
-        let guest = Self { daemon: None, sim, host, writers, stage };
+        let guest = Self { daemon: None, kvp: None, others: Vec::new(), sim, host, writers, stage };
         assert!(read.is_ok() && said == "ready\n", "the simulated machine did not come up; it said \"{said}\"");
         guest
     }
@@ -295,7 +299,7 @@ impl Guest {
     #[must_use]
     pub fn story(&self) -> Vec<String> {
         let mut story: Vec<String> =
-            self.daemon.iter().flat_map(Daemon::log).map(|line| format!("daemon: {line}")).collect();
+            self.daemon.iter().chain(&self.kvp).flat_map(Daemon::log).map(|line| format!("daemon: {line}")).collect();
         story.push(format!("scripts: {:?}", self.script_lines()));
         match self.host.log() {
             Ok(entries) => story
@@ -317,7 +321,9 @@ impl Drop for Guest {
         }
         // Its hosts let go when it is gone; whatever is still frozen then, the simulator thaws at its own end.
         let pid = i32::try_from(self.sim.id()).unwrap_or(0);
-        self.daemon.iter().for_each(Daemon::kill);
+        self.daemon.iter().chain(&self.kvp).for_each(Daemon::kill);
+        // Fails only when it has ended already.
+        self.others.iter_mut().for_each(|child| drop(child.kill()));
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         while matches!(self.sim.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
@@ -325,7 +331,8 @@ impl Drop for Guest {
         }
         // Before anything is waited for: what hangs, hangs on one of these.
         self.stage.ground.thaw_all();
-        drop(self.daemon.take());
+        drop((self.daemon.take(), self.kvp.take()));
+        self.others.iter_mut().for_each(|child| drop(child.wait()));
         process::end_all_in_this_namespace();
         let _ = self.sim.wait();
         self.stage.ground.thaw_all();

@@ -40,7 +40,7 @@ impl Daemon {
         Self::run(command.args(["-n", "--log", "stderr", "--config"]).arg(stage.configuration()))
     }
 
-    fn run(command: &mut Command) -> Self {
+    pub(crate) fn run(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).current_dir("/");
         let mut child = process::start(command, Signal::SIGKILL);
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));

@@ -1,7 +1,10 @@
 //! What the host heard, as the `device` library learns it from either driver.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use hv_vss_device::{Answer, AnswerError, Application, Device, Message, Operation, Reason, Verdict};
 use hv_vss_sim::ground::{Ground, write_mount_table};
@@ -14,7 +17,7 @@ struct Machine {
     host: Host,
     _served: Served,
     dev: PathBuf,
-    _ground: Ground,
+    ground: Ground,
 }
 
 impl Machine {
@@ -33,7 +36,7 @@ impl Machine {
             ic_log: None,
         };
         let served = serve(setup).expect("the machine comes up");
-        Some(Self { host: Host::of(&control), _served: served, dev, _ground: ground })
+        Some(Self { host: Host::of(&control), _served: served, dev, ground })
     }
 
     fn daemon(&self) -> Device {
@@ -118,4 +121,48 @@ fn with_the_driver_in_base_it_is_not_known() {
     daemon.answer(&request(&daemon), Verdict::Success).unwrap();
     assert_eq!(daemon.heard().unwrap(), None);
     assert_eq!(machine.application().heard().unwrap(), None);
+}
+
+/// The complete application of hv_vss(4), which ends when a WRITE fails; but it takes `slow` for each request.
+fn the_manuals_application(machine: &Machine, slow: Duration) -> Child {
+    let broker = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kmod/broker");
+    let manual = fs::read_to_string(broker.join("hv_vss.4")).expect("the manual is there");
+    let from_here = manual.split_once("#include <sys/types.h>\n").expect("it has an example").1;
+    let example = from_here.split_once("\n.Ed").expect("the example ends").0;
+    let waits = format!("usleep({});\n\t\tswitch (m.opt) {{", slow.as_micros());
+    let node = machine.dev.join("hv_appvss_dev");
+    let source = example
+        .replace("/dev/hv_appvss_dev", node.to_str().expect("a plain path"))
+        .replace("<dev/hyperv/hv_snapshot.h>", "\"hv_snapshot.h\"\n#include <unistd.h>")
+        .replace("switch (m.opt) {", &waits);
+    let (file, program) = (machine.ground.directory().join("example.c"), machine.ground.directory().join("example"));
+    fs::write(&file, format!("#include <sys/types.h>\n{source}\n")).expect("there is room");
+    let mut compiler = Command::new("cc");
+    compiler.arg("-D_GNU_SOURCE").arg("-I").arg(&broker).arg("-o").arg(&program).arg(&file);
+    assert!(compiler.status().expect("there is a C compiler").success());
+    Command::new(&program).spawn().expect("the example runs")
+}
+
+#[test]
+fn the_manuals_application_survives_a_late_answer_with_either_driver() {
+    for driver in [Kind::Ours, Kind::Base] {
+        let Some(machine) = Machine::with(driver) else { return };
+        let _daemon = machine.daemon();
+        let mut example = the_manuals_application(&machine, 2 * LIMIT);
+        let patience = Instant::now() + Duration::from_secs(10);
+        while machine.host.state().unwrap().driver.apps_open == 0 {
+            assert!(Instant::now() < patience, "the example does not open its node");
+            sleep(Duration::from_millis(10));
+        }
+        for _ in 0..2 {
+            let sent = machine.host.send(ic::HOT_BACKUP).unwrap();
+            let answered = machine.host.answer_to(sent, 3 * LIMIT).unwrap().expect("the driver gives up");
+            assert_eq!(answered.answer.status, ic::HV_E_FAIL);
+            // By then its answer has come, and was late.
+            sleep(2 * LIMIT);
+            assert!(example.try_wait().unwrap().is_none(), "{driver:?}: the example has ended");
+        }
+        example.kill().unwrap();
+        example.wait().unwrap();
+    }
 }

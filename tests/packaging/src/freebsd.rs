@@ -82,6 +82,14 @@ impl FreeBsd {
         self.root.write(path, text);
     }
 
+    /// The script waits so many seconds for a stop, and no longer.
+    pub fn limits_stops_to(&self, seconds: u32) {
+        let script = self.path("usr/local/etc/rc.d/hv_vss");
+        let text =
+            fs::read_to_string(&script).expect("the script").replace("stop_limit=60", &format!("stop_limit={seconds}"));
+        fs::write(&script, text).expect("the script");
+    }
+
     /// `service hv_vss COMMAND`, by an administrator.
     #[must_use]
     pub fn service(&self, command: &str) -> Ran {

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hv_vss_packaging::{FreeBsd, eventually};
 use nix::sys::signal::Signal;
@@ -122,6 +123,35 @@ fn a_daemon_that_dies_is_started_again() {
     eventually("a third one runs", || machine.log().matches("runs: ").count() == 3);
     machine.service("stop").well();
     assert_eq!(machine.processes("hv_vss_daemon"), []);
+}
+
+#[test]
+fn a_stop_in_the_second_in_which_daemon8_is_deaf_ends_all_the_same() {
+    let machine = enabled();
+    machine.write("deaf", "1");
+    machine.service("start").well();
+    let daemon = machine.runs();
+    machine.signal(daemon, Signal::SIGKILL);
+    eventually("it is dead", || machine.processes("hv_vss_daemon").is_empty());
+    let began = Instant::now();
+    machine.service("stop").well();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(machine.processes("daemon"), []);
+    assert_eq!(machine.processes("hv_vss_daemon"), []);
+}
+
+#[test]
+fn a_supervisor_that_never_ends_is_killed_at_the_limit() {
+    let machine = enabled();
+    machine.write("deaf", "6");
+    machine.limits_stops_to(1);
+    machine.service("start").well();
+    let daemon = machine.runs();
+    machine.signal(daemon, Signal::SIGKILL);
+    eventually("it is dead", || machine.processes("hv_vss_daemon").is_empty());
+    let said = machine.service("stop").well();
+    assert!(said.contains("has not ended within 1 s: it is killed"), "{said}");
+    assert_eq!(machine.processes("daemon"), []);
 }
 
 #[test]

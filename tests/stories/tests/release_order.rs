@@ -31,6 +31,7 @@ both_drivers! {
     fn a_umount_that_waits_does_not_hang_the_end_of_a_killed_worker(stage: Stage) {
         let guest = with_a_umount_that_waits(stage);
         guest.worker_gets("ufs.so", Signal::SIGKILL);
+        guest.daemon().says(&["plugin ufs was killed from outside (signal 9)"]);
         guest.runs();
         assert_eq!(guest.thawed_in_order(), ["inner", "outer"]);
         guest.host_may_not(Thaw);

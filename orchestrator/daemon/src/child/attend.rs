@@ -5,6 +5,7 @@ use std::future::pending;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use hv_vss_platform::clock::{Clock, Monotonic};
 use hv_vss_wire::{Answer, Request, encode};
@@ -19,6 +20,8 @@ use crate::sleep;
 const MAX_UNSENT: usize = 4 << 20;
 /// What is read from a worker at once. One that writes faster than we can hear it must not keep us from everything else.
 const READ_AT_ONCE: usize = 64 << 10;
+/// A process that was killed closes its socket a moment before its end is heard of. One that closed it and lives on is killed after this.
+const BETWEEN_SOCKET_AND_END: Duration = Duration::from_millis(200);
 /// What is still read of a worker that has ended. A process that it left behind may go on writing to the socket.
 const LAST_WORDS: usize = 4 << 20;
 
@@ -34,6 +37,8 @@ pub(super) struct Attended {
     calls: BTreeMap<u64, Call>,
     /// Why we killed it, if we did.
     killed_for: Option<String>,
+    /// It closed its socket: until when its process may live on.
+    closed_until: Option<Monotonic>,
 }
 
 struct Call {
@@ -53,6 +58,7 @@ enum Happened {
     Readable,
     Writable,
     Overdue,
+    LivesOn,
     Ended(io::Result<ExitStatus>),
 }
 
@@ -80,6 +86,10 @@ pub(super) async fn attend(mut worker: Attended, mut orders: mpsc::UnboundedRece
                     worker.kill("it did not answer in time");
                 }
             }
+            Happened::LivesOn => {
+                worker.closed_until = None;
+                worker.kill("it closed its socket");
+            }
             Happened::Ended(status) => {
                 // What it said before it died was true when it said it.
                 worker.read(LAST_WORDS, &told);
@@ -101,6 +111,7 @@ impl Attended {
             hearing: Hearing::default(),
             calls: BTreeMap::new(),
             killed_for: None,
+            closed_until: None,
         }
     }
 
@@ -125,12 +136,20 @@ impl Attended {
                 None => pending().await,
             }
         };
+        let closed_until = self.closed_until;
+        let lives_on = async {
+            match closed_until {
+                Some(until) => sleep::until(&self.clock, until).await,
+                None => pending().await,
+            }
+        };
         // Reading comes last: a worker that never stops talking must not keep its own end, an order or a limit from being noticed.
         tokio::select! {
             biased;
             status = self.process.wait() => Happened::Ended(status),
             order = orders.recv(), if wanted => Happened::Ordered(order),
             () = overdue => Happened::Overdue,
+            () = lives_on => Happened::LivesOn,
             _ = writable => Happened::Writable,
             _ = readable => Happened::Readable,
         }
@@ -189,7 +208,7 @@ impl Attended {
             match socket.try_read(&mut bytes) {
                 Ok(0) => {
                     self.socket = None;
-                    self.kill("it closed its socket");
+                    self.closed_until = Some(self.clock.now() + BETWEEN_SOCKET_AND_END);
                 }
                 Ok(read) => {
                     total += read;
@@ -239,6 +258,9 @@ impl Attended {
         match (status.map(|status| (status.code(), status.signal())), &self.killed_for) {
             // It may have been quicker than our signal; then its own end is the one to tell.
             (Ok((_, Some(signal))), Some(why)) if signal == killed => format!("was killed, since {why}"),
+            (Ok((_, Some(signal))), _) if signal == killed => {
+                "was killed from outside (signal 9): by a command, or by the kernel when memory ran out".to_owned()
+            }
             (Ok((_, Some(signal))), _) => format!("was ended by signal {signal}"),
             (Ok((Some(code), _)), _) => format!("ended by itself with exit code {code}"),
             (Ok((None, None)), _) => "ended".to_owned(),

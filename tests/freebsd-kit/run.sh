@@ -5,6 +5,7 @@
 #   ./run [WORK_DIRECTORY]     as root; the default is /var/tmp/hv_vss-kit (about 60 MB)
 #   SKIP="NAME ..." ./run      without these test binaries (the names before the dash); each is named as skipped
 #   MODULE=FILE ./run          tries this hv_vss_broker.ko; without, one is built if there are kernel sources (SYSDIR)
+#   FREEZE=FILE ./run          the same for vfsfreeze.ko
 #   LAST_WISH=yes ./run        also the claim whose proof leaves a filesystem frozen until the machine is reset
 #
 # Only for a machine that may be reset.
@@ -91,6 +92,19 @@ if [ -n "$module" ]; then
     count "$work/live.count" || { echo "the driver was not tried to the end"; failed=$((failed + 1)); }
 else
     echo "  not tried: there are no kernel sources here; set MODULE to an hv_vss_broker.ko for this kernel, or SYSDIR to its sources"
+fi
+
+echo
+echo "the freeze, on images and on this machine's root"
+freeze=${FREEZE:-}
+[ -n "$freeze" ] || [ ! -f "$work/kmod/vfsfreeze/vfsfreeze.ko" ] || freeze=$work/kmod/vfsfreeze/vfsfreeze.ko
+if [ -n "$freeze" ]; then
+    sh kmod/vfsfreeze/live.sh "$freeze" "$here/kmod/vfsfreeze/live" "$work/vfsfreeze" 20 / > "$work/freeze.log" 2>&1
+    cat "$work/freeze.log"
+    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/claims: \1 passed, \2 failed/p' "$work/freeze.log" > "$work/freeze.count"
+    count "$work/freeze.count" || { echo "the freeze was not tried to the end"; failed=$((failed + 1)); }
+else
+    echo "  not tried: set FREEZE to a vfsfreeze.ko for this kernel, or SYSDIR to its sources"
 fi
 
 echo

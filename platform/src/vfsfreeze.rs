@@ -98,6 +98,14 @@ mod number {
     };
 }
 
+/// How long [`hold_until`] sleeps before it asks anew whether to give up.
+pub const LOOK: Duration = Duration::from_millis(50);
+
+/// How long [`hold_until`] waits for another hold of the same filesystem to end.
+const BUSY: Duration = Duration::from_secs(2);
+/// How often it asks.
+const BUSY_LOOK: Duration = Duration::from_millis(10);
+
 /// A descriptor of the node. Dropping it ends its hold.
 #[derive(Debug)]
 pub struct Node(OwnedFd);
@@ -268,6 +276,54 @@ pub fn wait<'a>(nodes: impl IntoIterator<Item = &'a Node>, until: Monotonic) -> 
         Ok(count) => Ok(count > 0),
         Err(Errno::EINTR) => Ok(false),
         Err(errno) => Err(OsError::new("wait for vfsfreeze", errno)),
+    }
+}
+
+/// Begins a hold and waits until the filesystem is held. On an error the caller drops the node, which
+/// lets go of what was begun.
+///
+/// # Errors
+/// The module's refusal or failure; a deadline that has passed; `give_up` returned true. The last
+/// look at it is at most [`LOOK`] old.
+pub fn hold_until(
+    node: &Node,
+    filesystem: FsId,
+    limit: Duration,
+    gate: Gate,
+    deadline: Monotonic,
+    give_up: impl Fn() -> bool,
+) -> Result<Report> {
+    let begun = clock::now();
+    while let Err(error) = node.hold(filesystem, limit, gate) {
+        let now = clock::now();
+        // The hold of a holder that has just died may still be on its way out.
+        let soon = error.errno() == Some(Errno::EBUSY) && begun.until(now) < BUSY && now < deadline;
+        if !soon || give_up() {
+            return Err(error);
+        }
+        std::thread::sleep(BUSY_LOOK);
+    }
+    loop {
+        let report = node.report()?;
+        let ended = match report.state {
+            State::Held => return Ok(report),
+            State::Begun if clock::now() >= deadline => Errno::ETIMEDOUT,
+            State::Begun if give_up() => Errno::ECANCELED,
+            State::Begun => {
+                wait([node], deadline.min(clock::now() + LOOK))?;
+                continue;
+            }
+            State::Failed(errno) => errno,
+            State::Expired => Errno::ETIME,
+            State::Idle | State::Released => Errno::ECANCELED,
+        };
+        let why = match ended {
+            Errno::ETIMEDOUT => "it is not at rest in the time this step has",
+            Errno::ECANCELED => "it was given up before it was at rest",
+            Errno::ETIME => "the hold reached its own time limit before it was at rest",
+            errno => explain(errno),
+        };
+        return Err(OsError::new(format!("hold the filesystem {filesystem} ({why})"), ended));
     }
 }
 

@@ -1,14 +1,17 @@
-//! May this process suspend a filesystem? Asked before every suspend: the kernel's own answer is EDEADLK for some of it, and for the rest
-//! a filesystem that stays frozen when this process is killed.
+//! May this process hold a filesystem? Asked before every hold: UFSSUSPEND's own answer is EDEADLK for some
+//! of it, and for the rest a filesystem that stays frozen when this process is killed (with vfsfreeze until
+//! its time limit).
 
 use std::os::fd::RawFd;
 
 use hv_vss_platform::{descriptors, threads};
 use hv_vss_plugin::Failure;
 
-/// Checks threads and descriptors, those left out that hold a suspension.
-pub(crate) fn to_suspend(holding: &[RawFd]) -> Result<(), Failure> {
-    let threads = threads::count().map_err(cannot_tell)?;
+use crate::way::Way;
+
+/// Checks threads and descriptors, those left out that hold a filesystem. Threads are of no concern to vfsfreeze.
+pub(crate) fn to_hold(way: Way, holding: &[RawFd]) -> Result<(), Failure> {
+    let threads = if way == Way::Ufssuspend { threads::count().map_err(cannot_tell)? } else { 1 };
     let files = descriptors::disk_files_except(holding).map_err(cannot_tell)?;
     judge(threads, &files).map_err(Failure::Refused)
 }
@@ -58,7 +61,9 @@ mod tests {
     fn a_process_with_a_second_thread_is_unfit_and_told_which_half_is_why() {
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let second = std::thread::spawn(move || wait.recv());
-        let Err(Failure::Refused(why)) = to_suspend(&[]) else { panic!("a process with two threads passed as fit") };
+        let Err(Failure::Refused(why)) = to_hold(Way::Ufssuspend, &[]) else {
+            panic!("a process with two threads passed as fit")
+        };
         assert!(why.contains("threads"), "{why}");
         drop(done);
         assert!(second.join().unwrap().is_err());

@@ -64,6 +64,11 @@ pub(crate) enum Ask {
         /// Which file.
         path: PathBuf,
     },
+    /// The time of this filesystem's hold by vfsfreeze is over in this moment.
+    Expire {
+        /// Which filesystem.
+        fsid: FsId,
+    },
     /// How things stand.
     State,
     /// Everything recorded so far.
@@ -204,6 +209,10 @@ impl Control {
             }
             Ask::Fault { fsid, moment, fault } => {
                 self.faults.set(fsid, moment, fault);
+                Told::Done
+            }
+            Ask::Expire { fsid } => {
+                self.freezer.expire(fsid);
                 Told::Done
             }
             Ask::Unmount { fsid } => {

@@ -189,6 +189,14 @@ impl Host {
         self.expect_done(&Ask::Drop { fsid, path: path.to_owned() })
     }
 
+    /// The time of this filesystem's hold by vfsfreeze is over in this moment.
+    ///
+    /// # Errors
+    /// When the simulator can't be reached.
+    pub fn expire(&self, fsid: FsId) -> Result<(), HostError> {
+        self.expect_done(&Ask::Expire { fsid })
+    }
+
     fn expect_done(&self, ask: &Ask) -> Result<(), HostError> {
         match self.tell(ask)? {
             Told::Done => Ok(()),

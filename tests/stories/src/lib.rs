@@ -57,6 +57,43 @@ macro_rules! both_drivers {
     )+};
 }
 
+/// A story told with either driver and either way of freezing.
+#[macro_export]
+macro_rules! four_ways {
+    ($($(#[$about:meta])* fn $claim:ident($stage:ident: $kind:ty) $story:block)+) => {$(
+        $(#[$about])*
+        #[cfg(test)]
+        mod $claim {
+            #[allow(unused_imports, reason = "the story uses what its file imports")]
+            use super::*;
+
+            fn story($stage: $kind) $story
+
+            #[test]
+            fn base_driver_and_ufssuspend() {
+                $crate::Stage::take($crate::Kind::Base).into_iter().for_each(story);
+            }
+
+            #[test]
+            fn base_driver_and_vfsfreeze() {
+                let stage = $crate::Stage::take($crate::Kind::Base);
+                stage.map($crate::Stage::frozen_the_other_way).into_iter().for_each(story);
+            }
+
+            #[test]
+            fn our_driver_and_ufssuspend() {
+                let stage = $crate::Stage::take($crate::Kind::Ours);
+                stage.map($crate::Stage::frozen_the_other_way).into_iter().for_each(story);
+            }
+
+            #[test]
+            fn our_driver_and_vfsfreeze() {
+                $crate::Stage::take($crate::Kind::Ours).into_iter().for_each(story);
+            }
+        }
+    )+};
+}
+
 /// One story that only our driver can tell.
 #[macro_export]
 macro_rules! our_driver {

@@ -24,6 +24,7 @@ pub const LIMIT: Duration = Duration::from_secs(3);
 pub struct Stage {
     pub(crate) ground: Ground,
     pub(crate) driver: Kind,
+    vfsfreeze: bool,
     pub(crate) table: Vec<Mount>,
     limit: Duration,
     times: Vec<(&'static str, &'static str)>,
@@ -73,6 +74,7 @@ impl Stage {
         let stage = Self {
             ground,
             driver,
+            vfsfreeze: driver == Kind::Ours,
             table: Vec::new(),
             limit: LIMIT,
             times: Vec::new(),
@@ -160,6 +162,26 @@ impl Stage {
     #[must_use]
     pub fn driver(&self) -> Kind {
         self.driver
+    }
+
+    /// The other way of freezing than the driver stands for: UFSSUSPEND beside ours, vfsfreeze beside the one in base.
+    #[must_use]
+    pub fn frozen_the_other_way(mut self) -> Self {
+        self.vfsfreeze = !self.vfsfreeze;
+        self
+    }
+
+    /// Filesystems are suspended by UFSSUSPEND, whatever the driver.
+    #[must_use]
+    pub fn with_ufssuspend(mut self) -> Self {
+        self.vfsfreeze = false;
+        self
+    }
+
+    /// Whether filesystems are held by vfsfreeze; else by UFSSUSPEND.
+    #[must_use]
+    pub fn has_vfsfreeze(&self) -> bool {
+        self.vfsfreeze
     }
 
     /// A disk's line in the mount table.
@@ -407,6 +429,7 @@ impl Stage {
             self.flush.clone().unwrap_or_else(|| self.program("hv_vss_flush")).display()
         ));
         put(format_args!("[plugin.ufs]\ndevice = \"{}\"", self.dev().join("ufssuspend").display()));
+        put(format_args!("vfsfreeze = \"{}\"", self.dev().join("vfsfreeze").display()));
         put(format_args!("{}", self.ufs_settings));
         put(format_args!("[plugin.exec_hook]\ndirectory = \"{home}/hooks.d\""));
         put(format_args!("{}{}", self.exec_hook_settings, self.more_configuration));
@@ -423,6 +446,9 @@ impl Stage {
         command.arg("serve").arg("--dev").arg(self.dev()).arg("--control").arg(self.control());
         command.arg("--mounts").arg(self.mounts()).arg("--limit").arg(format!("{}ms", self.limit.as_millis()));
         command.args(["--driver", if self.driver == Kind::Base { "base" } else { "ours" }]).stdout(Stdio::piped());
+        if self.vfsfreeze {
+            command.arg("--vfsfreeze");
+        }
         let sim = process::start(&mut command, Signal::SIGTERM);
         Guest::on(self, sim)
     }

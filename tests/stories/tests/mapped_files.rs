@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hv_vss_stories::Operation::{Check, Freeze, Thaw};
-use hv_vss_stories::{Guest, Process, Stage, both_drivers};
+use hv_vss_stories::{Guest, Process, Stage, both_drivers, our_driver};
 
 /// A name that no other process of this machine has: scripts find programs by it.
 fn name() -> String {
@@ -25,7 +25,7 @@ fn last(guest: &Guest, question: &str) -> String {
 
 both_drivers! {
     fn a_program_that_maps_a_file_refuses_the_backup_and_loses_nothing(stage: Stage) {
-        let guest = stage.disk("data").start();
+        let guest = stage.with_ufssuspend().disk("data").start();
         let name = name();
         let mut program = guest.program_that_maps(&name, "data");
         guest.host_may_not(Check);
@@ -45,6 +45,7 @@ both_drivers! {
         let name = name();
         let note = stage.scratch("stopped");
         let guest = stage
+            .with_ufssuspend()
             .disk("data")
             .sample("60-stop-mapped.sample", &[("PROGRAMS", &name), ("NOTE", note.to_str().unwrap())])
             .ufs(&format!("stopped_by = {{ \"60-stop-mapped\" = [\"{name}\"] }}"))
@@ -64,7 +65,7 @@ both_drivers! {
 
     fn an_accepted_loss_is_one_and_the_record_says_so(stage: Stage) {
         let name = name();
-        let guest = stage.disk("data").ufs(&format!("mapped = [\"{name}\"]")).start();
+        let guest = stage.with_ufssuspend().disk("data").ufs(&format!("mapped = [\"{name}\"]")).start();
         let mut program = guest.program_that_maps(&name, "data");
         guest.host_may(Check);
         guest.host_may(Freeze);
@@ -77,7 +78,7 @@ both_drivers! {
     }
 
     fn a_file_that_is_mapped_in_the_hold_is_told_with_the_result(stage: Stage) {
-        let guest = stage.disk("data").start();
+        let guest = stage.with_ufssuspend().disk("data").start();
         let path = std::path::Path::new(&guest.stage().table_line("data").on).join("late");
         std::fs::write(&path, [0; 4096]).unwrap();
         let mut program = guest.process();
@@ -91,5 +92,20 @@ both_drivers! {
         let (status, told) = (guest.vssctl(&["status"]).status.code(), last(&guest, "status"));
         assert!(told.contains("in the hold") && told.contains("/late"), "{told}");
         assert_ne!(status, Some(0), "{told}");
+    }
+}
+
+our_driver! {
+    fn with_vfsfreeze_a_mapped_file_refuses_nothing_and_loses_nothing(stage: Stage) {
+        assert!(stage.has_vfsfreeze());
+        let guest = stage.disk("data").start();
+        let name = name();
+        let mut program = guest.program_that_maps(&name, "data");
+        guest.host_may(Check);
+        guest.host_may(Freeze);
+        guest.is_frozen();
+        guest.host_may(Thaw);
+        guest.runs();
+        assert_eq!(lost(&mut program), 0);
     }
 }

@@ -246,6 +246,7 @@ impl Engine {
             deadline: self.survey_deadline(),
             source: self.mount_source(),
             exemptions: self.config.exemptions.clone(),
+            has_vfsfreeze: self.has_vfsfreeze(),
             plugins,
             reasons,
             looks: self.looks_in_surveys(),
@@ -257,6 +258,13 @@ impl Engine {
             let _ = sender.send(Event::Surveyed(serial, Box::new(findings)));
         });
         self.survey = Survey::Asks(task);
+    }
+
+    /// Whether the plugin for UFS will hold by vfsfreeze: the node that it is told to use is there.
+    fn has_vfsfreeze(&self) -> bool {
+        let settings = self.config.plugin(hv_vss_core::config::UFS).settings;
+        let node = settings.get("vfsfreeze").and_then(|node| node.as_str());
+        std::path::Path::new(node.unwrap_or(hv_vss_platform::vfsfreeze::NODE)).exists()
     }
 
     /// A FREEZE looks for mapped files later, when everything that a script stops is stopped.

@@ -22,6 +22,8 @@ pub(super) struct Survey {
     pub(super) reasons: Vec<String>,
     /// Processes are looked at for mapped files.
     pub(super) looks: bool,
+    /// UFS is held by vfsfreeze, whose resume loses nothing.
+    pub(super) has_vfsfreeze: bool,
     pub(super) clock: Clock,
 }
 
@@ -122,7 +124,7 @@ impl Survey {
 
     /// Does this worker's resume throw away what was stored to shared mappings?
     fn drops_mapped(&self, worker: WorkerId) -> bool {
-        self.plugins.iter().any(|plugin| plugin.worker == worker && plugin.name == UFS)
+        !self.has_vfsfreeze && self.plugins.iter().any(|plugin| plugin.worker == worker && plugin.name == UFS)
     }
 
     async fn claims(&self, mounts: Vec<mounts::Mount>, reasons: &mut Vec<String>) -> Vec<Judged> {

@@ -276,14 +276,16 @@ impl Freezer {
         // An errno has no meaning here: a resume can't fail.
         let _ = self.faults.strike(fsid, Moment::Resume);
         // Linux's FITHAW of an image writes to the filesystem below and waits for it; the kernel's resume does not.
+        let thawed = Event::Thawed { on: on.display().to_string() };
         if self.lies_on_something_held(id) {
+            self.log.add(thawed);
             self.end(id, how, 0);
             drop(frozen);
         } else {
             drop(frozen);
+            self.log.add(thawed);
             self.end(id, how, 0);
         }
-        self.log.add(Event::Thawed { on: on.display().to_string() });
     }
 
     fn lies_on_something_held(&self, id: u64) -> bool {
@@ -375,6 +377,13 @@ impl Freezer {
             open.poll = waits;
         }
         open.changed
+    }
+
+    /// The time of its hold is over.
+    pub(crate) fn expire(&self, fsid: FsId) {
+        let now = Instant::now();
+        self.lock().holds.values_mut().filter(|hold| hold.holding.fsid == fsid).for_each(|hold| hold.until = now);
+        self.changed.notify_all();
     }
 
     pub(crate) fn set_jail(&self, in_a_jail: bool) {

@@ -30,7 +30,11 @@ pub struct Window {
 /// strace's way to write the numbers of the ioctls.
 const SUSPEND: &str = "_IOC(_IOC_WRITE, 0x55, 0x1, 0x8)";
 const RESUME: &str = "_IOC(_IOC_NONE, 0x55, 0x2, 0)";
-const NODES: [&str; 3] = ["hv_fsvss_dev", "hv_appvss_dev", "ufssuspend"];
+const HOLD: &str = "_IOC(_IOC_WRITE, 0x56, 0x3, 0x20)";
+const RELEASE: &str = "_IOC(_IOC_NONE, 0x56, 0x5, 0)";
+const NODES: [&str; 4] = ["hv_fsvss_dev", "hv_appvss_dev", "ufssuspend", "vfsfreeze"];
+/// The nodes whose close lets go.
+const HOLDERS: [&str; 2] = ["/ufssuspend", "/vfsfreeze"];
 
 /// On what a call may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +100,7 @@ const LIST: &[Entry] = &[
     },
     Entry {
         calls: &["ioctl"],
-        freebsd: "the same, on the driver's node and on /dev/ufssuspend",
+        freebsd: "the same, on the driver's node, /dev/ufssuspend and /dev/vfsfreeze",
         why: "this is what the window is for; a suspend or resume waits for its own filesystem, in a process of its own",
         only: Only::Nodes,
     },
@@ -168,11 +172,12 @@ impl Window {
     /// From the first suspend's beginning to the last resume's end; none when nothing was suspended.
     #[must_use]
     pub fn of(calls: &[Call]) -> Option<Self> {
-        let suspends = calls.iter().filter(|call| call.name == "ioctl" && call.arguments.contains(SUSPEND));
+        let is_one = |call: &Call, these: [&str; 2]| these.iter().any(|number| call.arguments.contains(number));
+        let suspends = calls.iter().filter(|call| call.name == "ioctl" && is_one(call, [SUSPEND, HOLD]));
         let resumes = calls.iter().filter(|call| {
             let on_the_device =
-                matches!(call.descriptor(), Some((_, Descriptor::Path(path))) if path.ends_with("/ufssuspend"));
-            call.name == "ioctl" && call.arguments.contains(RESUME) || call.name == "close" && on_the_device
+                matches!(call.descriptor(), Some((_, Descriptor::Path(path))) if HOLDERS.iter().any(|node| path.ends_with(node)));
+            call.name == "ioctl" && is_one(call, [RESUME, RELEASE]) || call.name == "close" && on_the_device
         });
         let from = suspends.map(|call| call.began).min_by(f64::total_cmp)?;
         let until =

@@ -75,6 +75,26 @@ impl Drop for Ground {
     }
 }
 
+/// A tmpfs, which goes when this is dropped.
+pub(crate) struct Memory(pub(crate) FsId, PathBuf);
+
+impl Memory {
+    pub(crate) fn mounted_on(on: &Path) -> Result<Self, String> {
+        fs::create_dir_all(on).map_err(|error| format!("{}: {error}", on.display()))?;
+        run("mount", &["-t", "tmpfs", "tmpfs", &text(on)])?;
+        let mount = mount_at(on).ok_or_else(|| format!("{} is mounted, but not in the mount table", on.display()))?;
+        Ok(Self(mount.fsid, on.to_owned()))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Err(reason) = run("umount", &[&text(&self.1)]) {
+            println!("note: {} stays mounted: {reason}", self.1.display());
+        }
+    }
+}
+
 fn mount_at(on: &Path) -> Option<Mount> {
     let mounts = mounts::read(&Source::Kernel).ok()?;
     mounts.into_iter().rev().find(|mount| Path::new(&mount.on) == on)

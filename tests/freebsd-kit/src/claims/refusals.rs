@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use hv_vss_platform::mounts::{self, FsId, Source};
+use hv_vss_platform::mounts::FsId;
 use hv_vss_platform::ufssuspend;
 
 use super::{Report, holder_of, is_writable};
 use crate::actor::Actor;
-use crate::ground::{Ground, text};
+use crate::ground::{Ground, Memory, text};
 use crate::release::{Careless, careless_suspend, version};
 
 pub(crate) fn refusals(ground: &Ground, report: &mut Report) {
@@ -15,10 +15,11 @@ pub(crate) fn refusals(ground: &Ground, report: &mut Report) {
     report.claim("suspending an id that no filesystem has: ENOENT", || {
         Actor::start("hold", &[&FsId([0xfe; 8]).to_string()])?.says("refused ENOENT")
     });
+    // Not devfs: the node itself is a writable descriptor there, and kernels since December 2022 say EDEADLK.
     report.claim("suspending what is no UFS: EINVAL", || {
-        let table = mounts::read(&Source::Kernel).map_err(|error| error.to_string())?;
-        let devfs = table.iter().find(|mount| mount.fstype == "devfs").ok_or("no devfs is mounted")?;
-        Actor::start("hold", &[&devfs.fsid.to_string()])?.says("refused EINVAL")
+        let on = ground.outer.file("tmpfs");
+        let memory = Memory::mounted_on(&on)?;
+        Actor::start("hold", &[&memory.0.to_string()])?.says("refused EINVAL")
     });
     report.claim("resuming through a descriptor that holds nothing: ENOENT", || {
         let device = ufssuspend::open(Path::new("/dev/ufssuspend")).map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 
-use hv_vss_platform::{boot, descriptors, dirty, process, threads};
+use hv_vss_platform::{boot, descriptors, dirty, mapped, process, threads};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
@@ -32,6 +32,20 @@ pub(crate) fn system(ground: &Ground, report: &mut Report) {
             }
         }
         Ok(())
+    });
+    report.observe("shared writable mappings of files on this machine's UFS:", || {
+        let table = hv_vss_platform::mounts::read(&hv_vss_platform::mounts::Source::Kernel)
+            .map_err(|error| error.to_string())?;
+        let ufs: Vec<_> = table.into_iter().filter(|mount| mount.fstype == "ufs").collect();
+        let latest = hv_vss_platform::clock::now() + std::time::Duration::from_secs(10);
+        let scan = mapped::scan(&mapped::Filesystems::of(&ufs), latest).map_err(|error| error.to_string())?;
+        let mut said =
+            format!("{} of {} processes, in {} ms", scan.mappings.len(), scan.processes, scan.took.as_millis());
+        for found in &scan.mappings {
+            let (stopped, file) = (if found.stopped { ", stopped" } else { "" }, found.file.as_deref());
+            said += &format!("; {} ({}{stopped}): {}", found.program, found.pid, file.unwrap_or("(deleted)"));
+        }
+        Ok(said)
     });
     report.claim("the mount table is in mount order", || {
         let table = hv_vss_platform::mounts::read(&hv_vss_platform::mounts::Source::Kernel)

@@ -184,6 +184,15 @@ struct hv_vss_host {
 	 * somebody else thawed it).  The Hyper-V host then hears that the backup is no good.
 	 */
 	void		(*lost)(const struct hv_vss_host *host, const char *why);
+
+	/*
+	 * You have started a process for the sub-step of this name, in this half of the cycle.  `pid`: its number, which is also that of its
+	 * session; `mark`: the value of HV_VSS_FAMILY in its environment, which no other process of yours has.  Should your process die before
+	 * the thaw has been answered, hv_vss ends it with all that descends from it, before another process of yours is told to thaw.
+	 * Of a sub-step whose thaw was reported as ended, what it started in the thaw is left alone.
+	 * Appended to version 1: ask HV_VSS_HAS(struct hv_vss_host, host, started) first.
+	 */
+	void		(*started)(const struct hv_vss_host *host, const char *name, int32_t phase, int32_t pid, const char *mark);
 };
 
 /* One line of your table [plugin.NAME] in the configuration. */
@@ -237,6 +246,10 @@ struct hv_vss_step {
 	 * Appended to version 1: ask HV_VSS_HAS(struct hv_vss_step, step, only) first.
 	 */
 	const char	*only;
+
+	/* freeze, thaw: not 0 in a rehearsal.  Appended to version 1. */
+	uint32_t	 rehearsal;
+	uint32_t	 reserved2;
 };
 
 /* What hv_vss_plugin_v1() returns a pointer to.  Members marked * are required. */

@@ -100,6 +100,8 @@ pub struct Host {
     pub time_left_ms: Option<unsafe extern "C" fn(host: *const Host) -> u64>,
     pub cancelled: Option<unsafe extern "C" fn(host: *const Host) -> i32>,
     pub lost: Option<unsafe extern "C" fn(host: *const Host, why: *const c_char)>,
+    pub started:
+        Option<unsafe extern "C" fn(host: *const Host, name: *const c_char, phase: i32, pid: i32, mark: *const c_char)>,
 }
 
 /// `struct hv_vss_setting`
@@ -144,6 +146,8 @@ pub struct Step {
     pub owed_count: u32,
     pub reserved: u32,
     pub only: *const c_char,
+    pub rehearsal: u32,
+    pub reserved2: u32,
 }
 
 /// The type of `open`.

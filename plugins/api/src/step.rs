@@ -163,8 +163,26 @@ impl Host<'_> {
     }
 
     fn table(&self) -> abi::Host {
-        // SAFETY: valid by from_raw's promise; version 1 is given whole by every worker.
-        unsafe { *self.raw }
+        let mut host = std::mem::MaybeUninit::<abi::Host>::zeroed();
+        // SAFETY: valid by from_raw's promise; `size` is the first member of every version.
+        let size = unsafe { (*self.raw.cast::<u32>()) as usize }.min(size_of::<abi::Host>());
+        // SAFETY: at most as many bytes as either side has.
+        unsafe { std::ptr::copy_nonoverlapping(self.raw.cast::<u8>(), host.as_mut_ptr().cast::<u8>(), size) };
+        // SAFETY: zero bytes are a valid number and no function; all others came from such a struct.
+        unsafe { host.assume_init() }
+    }
+
+    /// A process was started for a part of this step: should this process die before its thaw is answered, that one is ended with all that
+    /// descends from it. `mark` stands in its environment as `HV_VSS_FAMILY`.
+    pub fn started(&self, name: &str, phase: Phase, pid: i32, mark: &str) {
+        let phase = match phase {
+            Phase::Freeze => abi::PHASE_FREEZE,
+            Phase::Thaw => abi::PHASE_THAW,
+        };
+        if let Some(started) = self.table().started {
+            // SAFETY: called on the plugin's thread during a call, with strings that live through it.
+            unsafe { started(self.raw, c_string(name).as_ptr(), phase, pid, c_string(mark).as_ptr()) }
+        }
     }
 
     /// Sends one line to the log of hv_vss. Never blocks.
@@ -363,6 +381,17 @@ impl<'a> Step<'a> {
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.host.time_left()
+    }
+
+    /// Whether this is a rehearsal and no backup.
+    #[must_use]
+    pub fn rehearsal(&self) -> bool {
+        self.given.rehearsal != 0
+    }
+
+    /// [`Host::started`].
+    pub fn started(&self, name: &str, phase: Phase, pid: i32, mark: &str) {
+        self.host.started(name, phase, pid, mark);
     }
 
     /// [`Host::lost`].

@@ -28,12 +28,12 @@ macro_rules! layouts {
 fn structs() -> (String, String) {
     layouts! {
         "hv_vss_mount" abi::Mount { size flags fsid fstype on from backing swap }
-        "hv_vss_host" abi::Host { size abi log substep time_left_ms cancelled lost }
+        "hv_vss_host" abi::Host { size abi log substep time_left_ms cancelled lost started }
         "hv_vss_setting" abi::Setting { size reserved key value }
         "hv_vss_opening" abi::Opening { size setting_count settings json host }
         "hv_vss_step" abi::Step {
             size outcome role mount_count cycle host mounts deadline_ns time_left_ms expiry_ns owed owed_count reserved
-            only
+            only rehearsal reserved2
         }
         "hv_vss_plugin" abi::Plugin {
             size abi roles flags number reserved name version description open check claim freeze thaw close
@@ -100,7 +100,10 @@ hv_vss_plugin.close 88
 
 /// What was appended since, under the same promise.
 const APPENDED: &str = "\
+hv_vss_host.started 48
 hv_vss_step.only 80
+hv_vss_step.rehearsal 88
+hv_vss_step.reserved2 92
 hv_vss_plugin.ended 96
 ";
 

@@ -20,6 +20,7 @@ pub(crate) struct Message {
     phase: Phase,
     cycle: String,
     outcome: String,
+    rehearsal: bool,
     mounts: serde_json::Value,
 }
 
@@ -37,7 +38,13 @@ impl Message {
                 swap: mount.swap.map(Into::into),
             })
             .collect();
-        Self { phase, cycle: step.cycle().to_owned(), outcome: step.outcome().to_string(), mounts: json!(mounts) }
+        Self {
+            phase,
+            cycle: step.cycle().to_owned(),
+            outcome: step.outcome().to_string(),
+            rehearsal: step.rehearsal(),
+            mounts: json!(mounts),
+        }
     }
 
     /// The whole environment: nothing of this process's is in it. `own` are the hook's own variables.
@@ -58,10 +65,13 @@ impl Message {
             ("HV_VSS_CYCLE", self.cycle.clone()),
             ("HV_VSS_OUTCOME", self.outcome.clone()),
             ("HV_VSS_TIME_LEFT_MS", limit.as_millis().to_string()),
+            ("HV_VSS_REHEARSAL", if self.rehearsal { "1".to_owned() } else { String::new() }),
             (reaper::MARK, mark.to_owned()),
         ];
-        let usual =
-            variables.iter().map(|(key, value)| (*key, value.as_str())).filter(|(key, _)| !own.contains_key(*key));
+        let usual = variables
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
+            .filter(|(key, value)| !value.is_empty() && !own.contains_key(*key));
         let own = own.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         // A value with a null byte can't be passed on; none of ours has one.
         usual.chain(own).filter_map(|(key, value)| CString::new(format!("{key}={value}")).ok()).collect()
@@ -74,6 +84,7 @@ impl Message {
             "phase": self.phase.to_string(),
             "cycle": self.cycle,
             "outcome": self.outcome,
+            "rehearsal": self.rehearsal,
             "time_left_ms": time_left_ms,
             "mounts": self.mounts,
         });

@@ -399,8 +399,9 @@ impl Watch for Play<'_, '_> {
         Ok(Job { program, input: self.message.input(limit.given), limit, mark })
     }
 
-    fn started(&mut self, job: usize, _pid: Pid, _mark: &str) {
+    fn started(&mut self, job: usize, pid: Pid, mark: &str) {
         let Report { step, phase } = self.report;
+        step.started(&self.group[job].file, phase.into(), pid.as_raw(), mark);
         if phase == Phase::Thaw {
             step.substep(&self.group[job].file, phase.into(), Progress::Started);
         }

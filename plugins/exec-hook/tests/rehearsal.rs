@@ -9,7 +9,7 @@ use stage::{Ended, SOON, Stage, done, refusal};
 
 fn freeze_only(stage: &mut Stage, name: &str) -> Ended {
     let Call::Freeze { step, expiry, .. } = stage.freeze_call(SOON) else { unreachable!() };
-    let call = Call::Freeze { step, role: Role::Application, expiry, only: Some(name.to_owned()) };
+    let call = Call::Freeze { step, role: Role::Application, expiry, only: Some(name.to_owned()), rehearsal: true };
     stage.worker.call(call, SOON + Duration::from_secs(1))
 }
 
@@ -50,4 +50,22 @@ fn a_script_that_is_not_there_is_refused_by_name_and_nothing_runs() {
     assert!(reason.contains(&stage.hooks().display().to_string()), "{reason}");
     assert_eq!(stage.thaw(), done());
     stage.the_scripts_did(&[]);
+}
+
+#[test]
+fn a_pair_is_rehearsed_as_a_pair_and_told_that_it_is_a_rehearsal() {
+    let Some(mut stage) = Stage::new() else { return };
+    let tells = "note ${HV_VSS_REHEARSAL:-no rehearsal}";
+    stage.hook("20-b.pre-freeze", tells);
+    stage.hook("20-b.post-thaw", "");
+    stage.hook("30-c", "");
+    stage.open();
+    for name in ["20-b.pre-freeze", "20-b.post-thaw", "20-b"] {
+        assert_eq!(freeze_only(&mut stage, name), done());
+        assert_eq!(stage.thaw(), done());
+        stage.the_scripts_did(&["20-b.pre-freeze freeze", "1", "20-b.post-thaw thaw"]);
+    }
+    assert_eq!(stage.freeze(), done());
+    assert_eq!(stage.thaw(), done());
+    assert_eq!(stage.log()[..2], ["20-b.pre-freeze freeze", "no rehearsal"]);
 }

@@ -53,6 +53,7 @@ fn the_input_is_one_json_object_with_the_mounts() {
             "phase": "freeze",
             "cycle": "cycle-7",
             "outcome": "ok",
+            "rehearsal": false,
             "time_left_ms": 10_000,
             "mounts": [
                 { "fsid": "0101010101010101", "type": "ufs", "on": "/", "from": "/dev/md0", "read_only": false },

@@ -62,6 +62,9 @@ pub enum Call {
         /// In a rehearsal: only the sub-step of this name is to be done.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         only: Option<String>,
+        /// It is a rehearsal.
+        #[serde(default, skip_serializing_if = "is_false")]
+        rehearsal: bool,
     },
     /// Let go. Comes after every `Freeze`, even one that failed, and may come twice.
     Thaw {
@@ -72,6 +75,9 @@ pub enum Call {
         /// What is owed by an earlier process of this plugin: the sub-steps it reported as started and not yet let go.
         /// Empty when this process itself did the freeze.
         owed: Vec<String>,
+        /// It is a rehearsal.
+        #[serde(default, skip_serializing_if = "is_false")]
+        rehearsal: bool,
     },
     /// To an observer: a cycle or a CHECK is over.
     Ended {
@@ -167,6 +173,17 @@ pub enum Event {
         phase: Phase,
         /// What happened to it.
         progress: Progress,
+    },
+    /// A process was started for a sub-step.
+    Process {
+        /// The sub-step's name.
+        name: String,
+        /// Which half of the cycle it belongs to.
+        phase: Phase,
+        /// The process: also its session.
+        pid: i32,
+        /// What marks it and its descendants.
+        mark: String,
     },
     /// The worker let go of everything by itself, since the expiry had passed.
     LetGo,
@@ -297,6 +314,11 @@ impl Step {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 const fn yes() -> bool {
     true
 }
@@ -315,7 +337,7 @@ mod tests {
         };
         for only in [None, Some("10-app".to_owned())] {
             let expiry = Monotonic::from_ns(5);
-            let call = Call::Freeze { step: step.clone(), role: Role::Filesystem, expiry, only };
+            let call = Call::Freeze { step: step.clone(), role: Role::Filesystem, expiry, only, rehearsal: true };
             let request = Request { id: 9, call };
             let text = serde_json::to_string(&request).unwrap();
             assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);

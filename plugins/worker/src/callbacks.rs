@@ -72,6 +72,7 @@ pub static HOST: abi::Host = abi::Host {
     time_left_ms: Some(time_left_ms),
     cancelled: Some(cancelled),
     lost: Some(lost),
+    started: Some(started),
 };
 
 /// Does something with the call at work, if there is one on this thread.
@@ -160,4 +161,13 @@ unsafe extern "C" fn lost(_: *const abi::Host, why: *const c_char) {
     // SAFETY: the header asks plugins for a C string.
     let why = unsafe { text(why) };
     at_work(|call| call.lost = Some(why));
+}
+
+unsafe extern "C" fn started(_: *const abi::Host, name: *const c_char, phase: i32, pid: i32, mark: *const c_char) {
+    // SAFETY: the header asks plugins for a C string.
+    let name = unsafe { text(name) };
+    // SAFETY: as above.
+    let mark = unsafe { text(mark) };
+    let phase = if phase == abi::PHASE_FREEZE { Phase::Freeze } else { Phase::Thaw };
+    at_work(|call| call.link.borrow_mut().send_substep(&Event::Process { name, phase, pid, mark }));
 }

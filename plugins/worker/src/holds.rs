@@ -52,6 +52,8 @@ pub struct Hold {
     pub mounts: Vec<Mount>,
     /// When it is let go without being told to.
     pub expiry: Monotonic,
+    /// In a rehearsal.
+    pub rehearsal: bool,
 }
 
 /// All holds, oldest first.
@@ -123,6 +125,7 @@ mod tests {
             cycle: "c1".into(),
             mounts: vec![],
             expiry: Monotonic::from_ns(expiry_ns),
+            rehearsal: false,
         }
     }
 

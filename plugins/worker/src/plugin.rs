@@ -45,11 +45,15 @@ pub enum Deed<'a> {
         expiry: Monotonic,
         /// The one sub-step to be done; none: all.
         only: Option<&'a str>,
+        /// No backup is taken.
+        rehearsal: bool,
     },
     /// Let go.
     Thaw {
         /// In which role.
         role: Role,
+        /// No backup is taken.
+        rehearsal: bool,
     },
 }
 
@@ -139,10 +143,10 @@ impl Plugin {
     /// # Errors
     /// When it refuses or fails.
     pub fn step(&mut self, order: Order, deed: Deed<'_>, step: &Step, owed: &[String]) -> Result<Done, Failure> {
-        let (role, expiry, only) = match deed {
-            Deed::Check => (None, None, None),
-            Deed::Freeze { role, expiry, only } => (Some(role), Some(expiry), only),
-            Deed::Thaw { role } => (Some(role), None, None),
+        let (role, expiry, only, rehearsal) = match deed {
+            Deed::Check => (None, None, None, false),
+            Deed::Freeze { role, expiry, only, rehearsal } => (Some(role), Some(expiry), only, rehearsal),
+            Deed::Thaw { role, rehearsal } => (Some(role), None, None, rehearsal),
         };
         let function = match deed {
             Deed::Check => self.table.check,
@@ -161,6 +165,7 @@ impl Plugin {
             Some(Role::Application) => abi::ROLE_APPLICATION,
         };
         raw.expiry_ns = expiry.map_or(0, Monotonic::as_ns);
+        raw.rehearsal = u32::from(rehearsal);
         raw.owed = owed.pointers().as_ptr();
         raw.owed_count = count(owed.pointers());
         raw.only = only.as_ref().map_or(std::ptr::null(), |name| name.as_ptr());
@@ -255,6 +260,8 @@ impl Plugin {
             owed_count: 0,
             reserved: 0,
             only: std::ptr::null(),
+            rehearsal: 0,
+            reserved2: 0,
         }
     }
 

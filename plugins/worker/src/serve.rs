@@ -124,8 +124,10 @@ impl Service {
             Call::Claim { step, mounts } => {
                 self.plugin.claims(order, &step, &mounts).map(|claims| Answer::Done { claims, held: true })
             }
-            Call::Freeze { step, role, expiry, only } => self.freeze(order, &step, role, expiry, only.as_deref()),
-            Call::Thaw { step, role, owed } => self.thaw(id, &step, role, &owed),
+            Call::Freeze { step, role, expiry, only, rehearsal } => {
+                self.freeze(order, &step, Deed::Freeze { role, expiry, only: only.as_deref(), rehearsal })
+            }
+            Call::Thaw { step, role, owed, rehearsal } => self.thaw(id, &step, Deed::Thaw { role, rehearsal }, &owed),
             Call::Ended { step, record } => self.plugin.ended(order, &step, &record).map(|()| Answer::done()),
             // The link keeps these two to itself and to run().
             Call::Close | Call::Cancel { .. } => Ok(Answer::done()),
@@ -151,14 +153,10 @@ impl Service {
         Ok(Answer::done())
     }
 
-    fn freeze(
-        &mut self,
-        order: Order,
-        step: &Step,
-        role: Role,
-        expiry: Monotonic,
-        only: Option<&str>,
-    ) -> Result<Answer, Failure> {
+    fn freeze(&mut self, order: Order, step: &Step, deed: Deed<'_>) -> Result<Answer, Failure> {
+        let Deed::Freeze { role, expiry, rehearsal, .. } = deed else {
+            return Err(Failure::Broken("no freeze".to_owned()));
+        };
         let about = self.plugin.about();
         let has_role = match role {
             Role::Filesystem => about.filesystem,
@@ -178,18 +176,26 @@ impl Service {
             return Err(Failure::Refused("out of time before the freeze had begun".to_owned()));
         }
         let key = Key::of(role, &step.mounts);
-        let hold = Hold { key, state: State::Begun, cycle: step.cycle.clone(), mounts: step.mounts.clone(), expiry };
+        let hold = Hold {
+            key,
+            state: State::Begun,
+            cycle: step.cycle.clone(),
+            mounts: step.mounts.clone(),
+            expiry,
+            rehearsal,
+        };
         self.holds.begin(hold).map_err(|why| Failure::Refused(why.to_owned()))?;
         if role == Role::Application {
             self.debt.begin();
         }
-        self.plugin.step(order, Deed::Freeze { role, expiry, only }, step, &[])?;
+        self.plugin.step(order, deed, step, &[])?;
         self.holds.becomes(key, State::Held);
         Ok(Answer::done())
     }
 
     /// As a filesystem plugin it is called once for each mount of the step; they come one by one, but for what an earlier process left held.
-    fn thaw(&mut self, id: u64, step: &Step, role: Role, owed: &[String]) -> Result<Answer, Failure> {
+    fn thaw(&mut self, id: u64, step: &Step, deed: Deed<'_>, owed: &[String]) -> Result<Answer, Failure> {
+        let Deed::Thaw { role, .. } = deed else { return Err(Failure::Broken("no thaw".to_owned())) };
         let parts: Vec<Step> = match role {
             Role::Application => vec![step.clone()],
             Role::Filesystem => {
@@ -206,7 +212,7 @@ impl Service {
                 held = false;
                 continue;
             }
-            match self.plugin.step(order, Deed::Thaw { role }, &part, owed) {
+            match self.plugin.step(order, deed, &part, owed) {
                 Ok(done) => {
                     self.holds.end(key);
                     if let Some(why) = done.lost {
@@ -250,7 +256,7 @@ impl Service {
         let step = own_step(&hold.cycle, &hold.mounts, outcome, clock::now() + OWN_THAW);
         let order = Order { id: None, patience: Patience::ToTheEnd };
         self.debt.lets_go_by_itself();
-        match self.plugin.step(order, Deed::Thaw { role: hold.key.role }, &step, &[]) {
+        match self.plugin.step(order, Deed::Thaw { role: hold.key.role, rehearsal: hold.rehearsal }, &step, &[]) {
             Ok(_) => true,
             Err(Failure::Refused(why) | Failure::Broken(why)) => {
                 self.link.borrow_mut().log(Level::Error, &format!("letting go failed: {why}"));

@@ -38,17 +38,17 @@ fn goes_through_its_life(file: &Path) {
     for role in [Role::Application, Role::Filesystem] {
         let expiry = clock::now() + SOON * 6;
         assert_eq!(
-            stage.worker.call(Call::Freeze { step: step(), role, expiry, only: None }, SOON),
+            stage.worker.call(Call::Freeze { step: step(), role, expiry, only: None, rehearsal: false }, SOON),
             done(),
             "{role:?}"
         );
     }
     for role in [Role::Filesystem, Role::Application] {
-        let thaw = Call::Thaw { step: step(), role, owed: vec![] };
+        let thaw = Call::Thaw { step: step(), role, owed: vec![], rehearsal: false };
         assert_eq!(stage.worker.call(thaw, SOON), done(), "{role:?}");
     }
     let recovered = Step { outcome: Outcome::Recovered, ..step() };
-    let thaw = Call::Thaw { step: recovered, role: Role::Application, owed: vec!["a part".into()] };
+    let thaw = Call::Thaw { step: recovered, role: Role::Application, owed: vec!["a part".into()], rehearsal: false };
     assert_eq!(stage.worker.call(thaw, SOON), done_but_not_held());
     assert_eq!(stage.worker.call(Call::Close, Duration::from_secs(10)), done());
     assert!(stage.ends_well());

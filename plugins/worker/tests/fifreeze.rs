@@ -34,12 +34,18 @@ fn disk(ground: &mut Ground) -> Disk {
 impl Disk {
     fn freeze(&self) -> Call {
         let step = Step { mounts: vec![self.mount.clone()], ..step() };
-        Call::Freeze { step, role: Role::Filesystem, expiry: clock::now() + Duration::from_secs(60), only: None }
+        Call::Freeze {
+            step,
+            role: Role::Filesystem,
+            expiry: clock::now() + Duration::from_secs(60),
+            only: None,
+            rehearsal: false,
+        }
     }
 
     fn thaw(&self, outcome: Outcome) -> Call {
         let step = Step { outcome, mounts: vec![self.mount.clone()], ..step() };
-        Call::Thaw { step, role: Role::Filesystem, owed: vec![] }
+        Call::Thaw { step, role: Role::Filesystem, owed: vec![], rehearsal: false }
     }
 
     /// Starts to write a file; the write ends when the filesystem is not frozen.

@@ -83,7 +83,7 @@ fn what_an_earlier_process_owes_reaches_the_plugin() {
     stage.open(&[]);
     let step = Step { outcome: Outcome::Recovered, ..step() };
     let owed = vec!["10-a.sh".to_owned(), "20-b.sh".to_owned()];
-    assert_eq!(stage.worker.call(Call::Thaw { step, role: Role::Application, owed }, SOON), done());
+    assert_eq!(stage.worker.call(Call::Thaw { step, role: Role::Application, owed, rehearsal: false }, SOON), done());
     assert_eq!(stage.calls(), ["open -", "thaw recovered owed:10-a.sh owed:20-b.sh"]);
 }
 
@@ -92,7 +92,7 @@ fn at_the_expiry_it_lets_go_by_itself_says_so_and_the_late_thaw_hears_it() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
     let expiry = clock::now() + Duration::from_millis(150);
-    let freeze = Call::Freeze { step: step(), role: Role::Application, expiry, only: None };
+    let freeze = Call::Freeze { step: step(), role: Role::Application, expiry, only: None, rehearsal: false };
     assert_eq!(stage.worker.call(freeze, SOON), done());
     let says_so = |event: &Event| *event == Event::LetGo;
     while !stage.worker.said.iter().any(says_so) {
@@ -126,6 +126,7 @@ fn when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_
         role,
         expiry: clock::now() + Duration::from_secs(60),
         only: None,
+        rehearsal: false,
     };
     assert_eq!(stage.worker.call(freeze(Role::Application, vec![]), SOON), done());
     assert_eq!(stage.worker.call(freeze(Role::Filesystem, vec![mount("/a", 1)]), SOON), done());
@@ -161,7 +162,7 @@ fn a_call_that_hangs_when_the_orchestrator_dies_ends_with_its_process() {
     let mut stage = Stage::that_does("loop", "freeze");
     let step = Step { deadline: clock::now() + Duration::from_millis(200), ..step() };
     let expiry = clock::now() + Duration::from_secs(60);
-    stage.worker.ask(Call::Freeze { step, role: Role::Application, expiry, only: None });
+    stage.worker.ask(Call::Freeze { step, role: Role::Application, expiry, only: None, rehearsal: false });
     becomes_true("the freeze has begun", || stage.calls().len() == 2);
     stage.worker.hang_up();
     let status = stage.worker.ended(clock::now() + SOON).expect("it ends");
@@ -224,7 +225,7 @@ fn a_freeze_past_its_deadline_or_expiry_does_not_begin() {
     stage.open(&[]);
     let late = Step { deadline: clock::now(), ..step() };
     let expiry = clock::now() + SOON;
-    let freeze = Call::Freeze { step: late, role: Role::Application, expiry, only: None };
+    let freeze = Call::Freeze { step: late, role: Role::Application, expiry, only: None, rehearsal: false };
     assert_eq!(stage.worker.call(freeze, SOON), refused("out of time before the freeze had begun"));
     assert_eq!(stage.worker.call(app_freeze(Duration::ZERO), SOON), refused("out of time before the freeze had begun"));
     assert_eq!(stage.calls(), ["open -"]);
@@ -256,7 +257,13 @@ fn garbage_makes_it_let_go_and_end() {
 fn a_role_it_does_not_have_is_answered_broken() {
     let mut stage = Stage::with(&[]);
     stage.open(&[]);
-    let freeze = Call::Freeze { step: step(), role: Role::Filesystem, expiry: clock::now() + SOON, only: None };
+    let freeze = Call::Freeze {
+        step: step(),
+        role: Role::Filesystem,
+        expiry: clock::now() + SOON,
+        only: None,
+        rehearsal: false,
+    };
     assert!(broken(stage.worker.call(freeze, SOON)).contains("no such role"));
     // It has no role in this, so whatever it would say is nobody's.
     let claim = Call::Claim { step: step(), mounts: vec![mount("/a", 1)] };

@@ -226,10 +226,10 @@ fn this_and_that(bytes: &mut Bytes<'_>) -> arbitrary::Result<Vec<u8>> {
             return Ok([length.as_slice(), text.as_bytes()].concat());
         }
         7 => return Ok(encode(&serde_json::json!({"id": id, "call": word(bytes)?})).unwrap_or_default()),
-        8 => Call::Thaw { step: some_step(bytes)?, role, owed: several(bytes, 3, word)? },
+        8 => Call::Thaw { step: some_step(bytes)?, role, owed: several(bytes, 3, word)?, rehearsal: false },
         _ => {
             let only = if bytes.ratio(1, 4)? { Some(word(bytes)?) } else { None };
-            Call::Freeze { step: some_step(bytes)?, role, expiry: instant(bytes)?, only }
+            Call::Freeze { step: some_step(bytes)?, role, expiry: instant(bytes)?, only, rehearsal: false }
         }
     };
     Ok(encode(&Request { id, call }).unwrap_or_default())

@@ -97,6 +97,46 @@ both_drivers! {
     }
 }
 
+both_drivers! {
+    fn what_a_script_has_started_is_ended_with_its_worker(stage: Stage) {
+        let (up, late) = (stage.scratch("up"), stage.scratch("late"));
+        // Of another user, whom no signal of its parent's death reaches, and away from the script. What it writes to was opened before.
+        let child = "echo up >&4; sleep 1.5; echo late >&3";
+        let away = format!("setsid setpriv --reuid 65534 sh -c '{child}' 3>>{} 4>>{} &", late.display(), up.display());
+        let body = format!("[ $phase = thaw ] || {{ {away} sleep 30; }}");
+        let guest = stage.disk("data").hook("10-a", &body).start();
+        guest.host_sends(Freeze);
+        comes_true("the script's child is up", || fs::read(&up).is_ok_and(|said| !said.is_empty()));
+        let worker = guest.worker_gets("exec_hook.so", Signal::SIGKILL);
+        guest.process_is_gone(worker);
+        guest.scripts_ran(["10-a freeze", "10-a thaw"]);
+        guest.daemon().says(&["plugin exec_hook:", "that 10-a had started", "killed"]);
+        thread::sleep(Duration::from_millis(2000));
+        assert_eq!(fs::read(&late).unwrap(), b"", "it went on behind the daemon's back");
+        guest.comes_to_allow_backups();
+    }
+
+    fn a_service_that_an_earlier_thaw_has_started_outlives_the_worker(stage: Stage) {
+        let pid = stage.scratch("pid");
+        let body = format!("[ $phase = freeze ] || [ -s {0} ] || {{ sleep 600 >/dev/null 2>&1 & echo $! >{0}; }}", pid.display());
+        let guest = stage.disk("data").hook("10-svc", &body).start();
+        guest.host_may(Freeze);
+        guest.host_may(Thaw);
+        guest.comes_to_allow_backups();
+        let service: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        guest.host_may(Freeze);
+        let worker = guest.worker_gets("exec_hook.so", Signal::SIGKILL);
+        guest.process_is_gone(worker);
+        guest.host_may_not(Thaw);
+        guest.scripts_ran(["10-svc freeze", "10-svc thaw", "10-svc freeze", "10-svc thaw"]);
+        guest.process_is_there(service);
+        guest.comes_to_allow_backups();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(service), Signal::SIGKILL).unwrap();
+        // The daemon is its parent now, and reaps it.
+        guest.process_is_gone(service);
+    }
+}
+
 our_driver! {
     fn a_debt_that_an_operator_writes_off_is_not_tried_again(stage: Stage) {
         let guest = stage.disk("data").hook("10-a", "").start();

@@ -142,6 +142,15 @@ impl Hearing {
                 }
                 Said::Substep(name, phase, progress)
             }
+            Event::Process { mut name, phase, pid, mut mark } => {
+                self.substeps += 1;
+                if self.substeps > MOST_SUBSTEPS {
+                    return Err("it reports sub-steps without end".to_owned());
+                }
+                cut(&mut name, NAME);
+                cut(&mut mark, NAME);
+                Said::Process { script: name, phase, pid, mark }
+            }
             Event::LetGo => {
                 if self.has_said_enough() {
                     return Ok(None);

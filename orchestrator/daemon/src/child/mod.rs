@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 #[doc(hidden)]
 pub use hearing::{Heard, Hearing};
-pub(crate) use process::Process;
 pub use process::{Played, PlayedProcess, Player, Programs, StartsFlush, StartsWorker};
+pub(crate) use process::{Process, Waited, reap_orphans};
 pub use spawn::{SpawnError, start};
 
 /// What to start.
@@ -45,6 +45,8 @@ pub enum Said {
     Log(Level, String),
     /// A sub-step began or ended.
     Substep(String, Phase, Progress),
+    /// A process was started for a sub-step; what marks it and its descendants.
+    Process { script: String, phase: Phase, pid: i32, mark: String },
     /// It let go of everything by itself.
     LetGo,
     /// It broke the rules of the conversation and is killed: what it has done since, nobody will ever hear.

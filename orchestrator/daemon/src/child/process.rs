@@ -1,6 +1,7 @@
 //! A child's process: a real one, or, in the harness, one that a test plays. It ends when it ends; a kill asks for that and does not wait.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::ExitStatusExt;
@@ -8,6 +9,8 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 
+use hv_vss_platform::reaper;
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
@@ -35,9 +38,42 @@ pub type StartsWorker = Box<dyn Fn(&Launch) -> io::Result<(PlayedProcess, StdStr
 /// Starts a flush that is played.
 pub type StartsFlush = Box<dyn Fn() -> io::Result<PlayedProcess>>;
 
+thread_local! {
+    /// The processes that the event loop itself waits for.
+    static WAITED_FOR: RefCell<BTreeSet<i32>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Reaps what became this process's child by its worker's death, and has ended. Nothing waits, and no process is touched that the event loop waits for.
+pub(crate) fn reap_orphans() {
+    let own: Vec<Pid> = WAITED_FOR.with_borrow(|pids| pids.iter().copied().map(Pid::from_raw).collect());
+    if let Err(error) = reaper::reap_orphans(&own) {
+        tracing::debug!("{error}");
+    }
+}
+
+/// A child that the event loop waits for.
+pub(crate) struct Waited {
+    child: Child,
+    pid: i32,
+}
+
+impl Waited {
+    pub(crate) fn new(child: Child) -> Self {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+        WAITED_FOR.with_borrow_mut(|pids| pids.insert(pid));
+        Self { child, pid }
+    }
+}
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        WAITED_FOR.with_borrow_mut(|pids| pids.remove(&self.pid));
+    }
+}
+
 /// A process as its parent sees it.
 pub(crate) enum Process {
-    Real(Child),
+    Real(Waited),
     Played(PlayedProcess),
 }
 
@@ -88,7 +124,7 @@ impl Process {
                 let trusted = hv_vss_trust::regular_file(program, Some(Path::new("/"))).map_err(io::Error::other)?;
                 let mut command = Command::new(trusted);
                 command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                command.spawn().map(Self::Real)
+                command.spawn().map(Waited::new).map(Self::Real)
             }
             Programs::Played(played) => (played.flush)().map(Self::Played),
         }
@@ -96,7 +132,7 @@ impl Process {
 
     pub(crate) fn id(&self) -> i32 {
         match self {
-            Self::Real(child) => child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0),
+            Self::Real(waited) => waited.pid,
             Self::Played(played) => played.pid,
         }
     }
@@ -104,7 +140,7 @@ impl Process {
     /// Waits for its end. May be dropped and called again until it has ended.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         match self {
-            Self::Real(child) => child.wait().await,
+            Self::Real(waited) => waited.child.wait().await,
             Self::Played(played) => {
                 (&mut played.ended).await.map_err(|_| io::Error::other("whoever played it is gone"))
             }
@@ -114,7 +150,7 @@ impl Process {
     /// SIGKILL. It may have ended by itself in this very moment; then its end is on its way to whoever waits.
     pub(crate) fn kill(&mut self) {
         match self {
-            Self::Real(child) => drop(child.start_kill()),
+            Self::Real(waited) => drop(waited.child.start_kill()),
             Self::Played(played) => played.killed.set(true),
         }
     }

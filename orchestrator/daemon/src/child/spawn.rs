@@ -20,7 +20,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use super::attend::{Attended, attend};
-use super::{Handle, Launch, Process, Programs, Said};
+use super::{Handle, Launch, Process, Programs, Said, Waited};
 
 /// A worker that could not be started.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ fn start_process(launch: &Launch) -> io::Result<(Process, StdStream)> {
     unsafe { command.pre_exec(prepare) };
     let child = command.spawn()?;
     drop(theirs);
-    Ok((Process::Real(child), ours))
+    Ok((Process::Real(Waited::new(child)), ours))
 }
 
 const FIRST_OUT_OF_THE_WAY: RawFd = 10;

@@ -283,7 +283,7 @@ impl Engine {
         tracing::warn!("cycle {}: plugin {} is told to let go ({outcome:?})", record.cycle, record.plugin);
         let deadline = self.clock.now() + self.limits.thaw_limit;
         let step = Step { cycle: record.cycle.clone(), outcome: *outcome, deadline, mounts: record.mounts.clone() };
-        let call = Call::Thaw { step, role: Role::Application, owed: record.substeps.clone() };
+        let call = Call::Thaw { step, role: Role::Application, owed: record.substeps.clone(), rehearsal: false };
         let pending = handle.call(call, Some(deadline));
         self.debts.all[at].stands = Stands::Asked;
         let sender = self.sender.clone();
@@ -297,6 +297,7 @@ impl Engine {
         let plugin = self.roster.name(worker).to_owned();
         let asked = |debt: &Debt| debt.record.plugin == plugin && debt.stands == Stands::Asked;
         let Some(at) = self.debts.all.iter().position(asked) else { return };
+        self.families.are_no_longer_ours(worker, answer.is_some());
         let all_ran = self.debts.all[at].record.substeps.is_empty();
         match answer {
             Some(Answer::Done { .. }) => self.debt_is_settled(at, None),

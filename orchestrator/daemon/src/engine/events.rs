@@ -144,6 +144,7 @@ impl Engine {
                 Level::Error => tracing::error!("{name}: {text}"),
             },
             Said::Substep(script, phase, progress) => self.substep(worker, script, phase, progress),
+            Said::Process { script, phase, pid, mark } => self.families.began(worker, script, phase, pid, mark),
             Said::LetGo => tracing::error!("plugin {name} let go of all it held by itself, since its time had expired"),
             Said::Unheard => self.unheard(worker),
             Said::Gone(how) if self.roster.get(worker).is_some_and(roster::Plugin::observes) => {
@@ -153,6 +154,7 @@ impl Engine {
             Said::Gone(how) => {
                 let quiet = !self.cycle.run().is_some_and(Run::anything_held);
                 tracing::error!("plugin {name} {how}");
+                self.families.end_those_of(worker, &name);
                 self.current.deaths.insert(worker, how.clone());
                 self.roster.gone(worker, how);
                 self.input(Input::WorkerGone(worker));
@@ -235,6 +237,7 @@ impl Engine {
         }
         if matches!((&progress, phase), (Progress::Ended { .. }, Phase::Thaw)) {
             self.debt_substep_ended(worker, &script);
+            self.families.thaw_ended(worker, &script);
         }
         if let (Progress::Ended { failure: Some(failure) }, Phase::Thaw) = (&progress, phase) {
             self.thaw_script_failed(&script, failure);

@@ -8,6 +8,7 @@ mod control;
 mod debts;
 mod events;
 mod explain;
+mod families;
 mod flush;
 #[cfg(any(test, feature = "harness"))]
 pub mod harness;
@@ -185,6 +186,7 @@ pub struct Engine {
     boot: String,
     /// What an earlier daemon left.
     debts: debts::Debts,
+    families: families::Families,
     /// When the in-base driver was last given the success of a THAW, which it then passes on to an application.
     thaw_passed_on: Option<Monotonic>,
     exit: bool,
@@ -324,6 +326,7 @@ impl Engine {
             scribe,
             boot: boot::id().unwrap_or_default(),
             debts: debts::Debts::default(),
+            families: families::Families::default(),
             thaw_passed_on: None,
             exit: false,
         }

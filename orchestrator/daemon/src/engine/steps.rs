@@ -87,7 +87,12 @@ impl Engine {
         }
         let step = Step { cycle: self.current.id.clone(), outcome: Outcome::Ok, deadline: budget.answer.0, mounts };
         let only = self.rehearsal.as_ref().and_then(|wish| wish.only.clone());
-        self.call(holder, worker, what, Call::Freeze { step, role, expiry: budget.expiry, only });
+        self.call(
+            holder,
+            worker,
+            what,
+            Call::Freeze { step, role, expiry: budget.expiry, only, rehearsal: self.rehearsal.is_some() },
+        );
     }
 
     pub(super) fn call_thaw(&mut self, holder: HolderId, outcome: Outcome) {
@@ -105,7 +110,8 @@ impl Engine {
         };
         let deadline = self.clock.now() + limit;
         let step = Step { cycle: self.current.id.clone(), outcome, deadline, mounts };
-        self.call(holder, worker, what, Call::Thaw { step, role, owed });
+        let rehearsal = self.rehearsal.is_some();
+        self.call(holder, worker, what, Call::Thaw { step, role, owed, rehearsal });
         self.expect_end(holder, limit);
     }
 
@@ -184,7 +190,10 @@ impl Engine {
     }
 
     fn see_what_a_thaw_left(&mut self, holder: HolderId, end: Option<StepEnd>, failure: Option<&str>) {
-        let Some((_, role, _)) = self.part_of(holder) else { return };
+        let Some((worker, role, _)) = self.part_of(holder) else { return };
+        if role == Role::Application {
+            self.families.are_no_longer_ours(worker, end.is_some());
+        }
         match (end, role) {
             (Some(StepEnd::Done { held }), role) => self.thaw_answered(holder, role, held),
             // The cycle waits until its process is gone, and it is thawed by that.

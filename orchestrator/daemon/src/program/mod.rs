@@ -10,7 +10,7 @@ use std::{fmt, io};
 
 use hv_vss_device::{Device, DeviceError, Driver};
 use hv_vss_platform::clock::Clock;
-use hv_vss_platform::{memory, priority, title};
+use hv_vss_platform::{memory, priority, reaper, title};
 use hv_vss_service::{Destination, Journal, PidFile, PidFileError, Sink, put_in_order};
 use hv_vss_trust::{Distrust, Holder, place};
 use tokio::signal::unix::{SignalKind, signal};
@@ -161,6 +161,19 @@ async fn serve(config: Config, journal: Journal, device: Arc<Device>) -> Result<
                 let _ = sender.send(Event::Operator(order));
             }
         });
+    }
+    // What scripts leave behind when their worker dies becomes this process's.
+    match reaper::acquire() {
+        Ok(()) => {
+            let mut ends =
+                signal(SignalKind::child()).map_err(|error| StartError::System("wait for signals", error))?;
+            tokio::task::spawn_local(async move {
+                while ends.recv().await.is_some() {
+                    crate::child::reap_orphans();
+                }
+            });
+        }
+        Err(error) => tracing::warn!("{error}; what a script has started may outlive its worker"),
     }
     let clock = Clock::system();
     let (from_device, at) = (sender.clone(), clock.clone());

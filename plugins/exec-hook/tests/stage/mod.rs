@@ -146,7 +146,7 @@ note "$NAME $1"
 
     pub fn freeze_call(&self, within: Duration) -> Call {
         let expiry = clock::now() + Duration::from_secs(600);
-        Call::Freeze { step: self.step(within), role: Role::Application, expiry, only: None }
+        Call::Freeze { step: self.step(within), role: Role::Application, expiry, only: None, rehearsal: false }
     }
 
     pub fn thaw(&mut self) -> Ended {
@@ -159,7 +159,7 @@ note "$NAME $1"
 
     pub fn thaw_within(&mut self, within: Duration, owed: &[&str]) -> Ended {
         let owed = owed.iter().map(|name| (*name).to_owned()).collect();
-        let call = Call::Thaw { step: self.step(within), role: Role::Application, owed };
+        let call = Call::Thaw { step: self.step(within), role: Role::Application, owed, rehearsal: false };
         self.worker.call(call, SOON)
     }
 

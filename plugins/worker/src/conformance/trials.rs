@@ -284,11 +284,16 @@ fn freeze(trial: &Trial, freezing: &Freezing) -> Call {
 
 fn freeze_within(limit: Duration, expires_in: Duration, freezing: &Freezing) -> Call {
     let step = step(Outcome::Ok, limit, &freezing.mounts);
-    Call::Freeze { step, role: freezing.role, expiry: clock::now() + expires_in, only: None }
+    Call::Freeze { step, role: freezing.role, expiry: clock::now() + expires_in, only: None, rehearsal: false }
 }
 
 fn thaw(trial: &Trial, freezing: &Freezing, outcome: Outcome) -> Call {
-    Call::Thaw { step: step(outcome, trial.patience, &freezing.mounts), role: freezing.role, owed: Vec::new() }
+    Call::Thaw {
+        step: step(outcome, trial.patience, &freezing.mounts),
+        role: freezing.role,
+        owed: Vec::new(),
+        rehearsal: false,
+    }
 }
 
 fn thaws_without_a_freeze(trial: &Trial, freezing: &Freezing) -> Result<(), String> {
@@ -360,7 +365,10 @@ fn expires(trial: &Trial, freezing: &Freezing) -> Result<(), String> {
     // The freeze itself must fit in before.
     let expiry = clock::now() + trial.patience.min(Duration::from_secs(1));
     let step = step(Outcome::Ok, trial.patience, &freezing.mounts);
-    done("freeze", worker.call(Call::Freeze { step, role: freezing.role, expiry, only: None }, trial.patience))?;
+    done(
+        "freeze",
+        worker.call(Call::Freeze { step, role: freezing.role, expiry, only: None, rehearsal: false }, trial.patience),
+    )?;
     let latest = expiry + trial.patience;
     while !worker.said.contains(&Event::LetGo) {
         if worker.event(latest)?.is_none() {

@@ -171,11 +171,17 @@ pub fn mount(on: &str, id: u8) -> Mount {
 }
 
 pub fn app_freeze(expires_in: Duration) -> Call {
-    Call::Freeze { step: step(), role: Role::Application, expiry: clock::now() + expires_in, only: None }
+    Call::Freeze {
+        step: step(),
+        role: Role::Application,
+        expiry: clock::now() + expires_in,
+        only: None,
+        rehearsal: false,
+    }
 }
 
 pub fn app_thaw() -> Call {
-    Call::Thaw { step: step(), role: Role::Application, owed: vec![] }
+    Call::Thaw { step: step(), role: Role::Application, owed: vec![], rehearsal: false }
 }
 
 pub fn done() -> Ended {

@@ -157,6 +157,7 @@ impl Host {
             role: Role::Filesystem,
             expiry,
             only: None,
+            rehearsal: false,
         })
     }
 
@@ -166,7 +167,12 @@ impl Host {
 
     fn thaws(&mut self, disk: &Disk) -> Result<Answer, String> {
         let mount = mount(disk)?;
-        self.ask(|deadline| Call::Thaw { step: step(vec![mount], deadline), role: Role::Filesystem, owed: vec![] })
+        self.ask(|deadline| Call::Thaw {
+            step: step(vec![mount], deadline),
+            role: Role::Filesystem,
+            owed: vec![],
+            rehearsal: false,
+        })
     }
 }
 

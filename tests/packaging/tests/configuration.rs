@@ -99,7 +99,9 @@ fn with_every_default_line_in_force_each_plugin_has_exactly_its_defaults() {
 
     let device = constant("plugins/ufs/src/lib.rs", "const DEVICE: &str = \"", "\"");
     assert_eq!(config.plugin("ufs").settings["device"], device);
-    assert_eq!(config.plugin("ufs").settings.len(), 1);
+    let node = constant("platform/src/vfsfreeze.rs", "pub const NODE: &str = \"", "\"");
+    assert_eq!(config.plugin("ufs").settings["vfsfreeze"], node);
+    assert_eq!(config.plugin("ufs").settings.len(), 2);
     assert!(config.plugin("zfs_veto").settings.is_empty());
 }
 
@@ -119,9 +121,9 @@ fn every_key_that_is_understood_is_in_the_sample_and_no_other() {
     assert_eq!(common, list("enabled, number, required, run_after_restore, memory, descriptors, core"));
     assert_eq!(told("plugin.exec_hook.hook.\"10-mysql.sh\""), list(each.split_once("] ").unwrap().1));
     let ufs = constant("plugins/ufs/src/lib.rs", "refuse_unknown(&[", "])");
-    assert_eq!(ufs, "\"device\"");
+    assert_eq!(ufs, "\"device\", \"vfsfreeze\"");
     // The orchestrator takes these two out of the table.
-    assert_eq!(told("plugin.ufs"), list("enabled, number, device, stopped_by, mapped"));
+    assert_eq!(told("plugin.ufs"), list("enabled, number, device, vfsfreeze, stopped_by, mapped"));
     assert_eq!(constant("plugins/kvp-report/src/plugin.rs", "refuse_unknown(&[", "])"), "\"directory\"");
     assert_eq!(constant("plugins/zfs-veto/src/lib.rs", "refuse_unknown(&[", "])"), "");
 }

@@ -79,6 +79,7 @@ fn line() -> Event {
 
 #[test]
 fn a_plugin_that_logs_faster_than_it_can_be_heard_is_killed() {
+    hv_vss_testbed::needs!(Root);
     let how = Talker::that("log", &line(), &until_killed()).epitaph();
     let expected = ["it talks without end", "it did not answer in time"];
     assert!(how.starts_with("was killed") && expected.iter().any(|why| how.ends_with(why)), "{how}");
@@ -86,6 +87,7 @@ fn a_plugin_that_logs_faster_than_it_can_be_heard_is_killed() {
 
 #[test]
 fn a_plugin_that_reports_sub_steps_without_end_is_killed() {
+    hv_vss_testbed::needs!(Root);
     let substep = Event::Substep { name: "10-x".into(), phase: Phase::Freeze, progress: Progress::Started };
     let how = Talker::that("substep", &substep, &until_killed()).epitaph();
     let expected = ["it reports sub-steps without end", "it did not answer in time"];
@@ -94,6 +96,7 @@ fn a_plugin_that_reports_sub_steps_without_end_is_killed() {
 
 #[test]
 fn a_process_that_a_plugin_left_behind_can_not_talk_on_in_its_name() {
+    hv_vss_testbed::needs!(Root);
     // The child has the socket, and goes on when the plugin's process has ended. Nobody reads any more then, and it dies of that.
     let how = Talker::that("heir", &line(), &format!("({WITHOUT_END}) &\nexit 3")).epitaph();
     assert_eq!(how, "ended by itself with exit code 3");

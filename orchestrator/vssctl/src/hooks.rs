@@ -241,6 +241,7 @@ mod tests {
 
     #[test]
     fn every_file_in_the_directory_is_named_and_what_will_become_of_it() {
+        hv_vss_testbed::needs!(Root);
         let place = directory("hooks-seen");
         script(&place, "10-mysql.sh", 0o755);
         script(&place, "20-forgotten", 0o644);

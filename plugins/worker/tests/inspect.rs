@@ -34,6 +34,7 @@ fn a_good_plugin_is_described() {
 
 #[test]
 fn a_library_that_is_not_there_is_named() {
+    hv_vss_testbed::needs!(Root);
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let library = directory.join("libnot_there_later.so");
     let source = directory.join("not_there_later.c");

@@ -63,6 +63,7 @@ fn freebsds_own_daemon_is_named_and_left_alone() {
 
 #[test]
 fn a_process_of_somebody_elses_that_took_its_name_hinders_nothing() {
+    hv_vss_testbed::needs!(Root);
     let machine = enabled();
     for open in ["", "home"] {
         fs::create_dir_all(machine.path(open)).expect("a directory");

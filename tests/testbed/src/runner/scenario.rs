@@ -143,6 +143,8 @@ fn as_user(places: &Places, scratch: &Path) -> Result<bool, String> {
     command.arg("again").arg(scratch).current_dir(&places.root).uid(USER).gid(USER).env("HOME", own_home);
     command
         .envs(toolchain.into_iter().filter(|(_, path)| path.exists()).map(|(name, path)| (name, OsString::from(path))));
+    // This user's own clone would be the user's.
+    command.envs([("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "safe.directory"), ("GIT_CONFIG_VALUE_0", "*")]);
     let status = command.status().map_err(|error| format!("as an ordinary user: {error}"))?;
     Ok(status.success())
 }

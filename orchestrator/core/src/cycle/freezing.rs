@@ -6,8 +6,8 @@ use hv_vss_wire::Outcome;
 
 use super::run::Life;
 use super::{
-    Action, Actions, Asker, Cycle, Freezing, Frozen, Hold, HolderId, Memory, Purpose, RequestId, Run, Shape, Stage,
-    State, StepEnd, Timer, Why,
+    Action, Actions, Asker, Cycle, Freezing, Frozen, Hold, HolderId, Memory, PendingThaw, Purpose, RequestId, Run,
+    Shape, Stage, State, StepEnd, Timer, Why,
 };
 
 impl Cycle {
@@ -28,6 +28,7 @@ impl Cycle {
 
     fn start_freezing(&mut self, asker: Asker, purpose: Purpose, actions: &mut Actions) {
         self.state = State::Freezing(Freezing { asker, stage: Stage::Surveying, run: Run::empty() });
+        actions.push(Action::Hush);
         actions.push(Action::Survey(purpose));
     }
 
@@ -38,8 +39,14 @@ impl Cycle {
                     Some(_) => (Verdict::Success, Why::AsAsked),
                     None => (Verdict::Fail, Why::Refused),
                 };
-                let request = *request;
-                self.answer_and_rest(request, verdict, why, actions);
+                match *request {
+                    Some(request) => self.answer_and_rest(request, verdict, why, actions),
+                    None => {
+                        self.state = State::Idle;
+                        actions.push(Action::Outlook);
+                        self.rest(actions);
+                    }
+                }
             }
             (State::Freezing(freezing), Some(shape)) if freezing.stage == Stage::Surveying => {
                 freezing.run = Run::new(shape);
@@ -68,7 +75,12 @@ impl Cycle {
                     freezing.run.set(holder, Hold::Held);
                     freezing.go_on(actions);
                 }
-                StepEnd::Failed => {
+                StepEnd::Refused if freezing.run.is_filesystem(holder) => {
+                    freezing.run.set(holder, Hold::Owed(0));
+                    freezing.stage = Stage::Looking(holder);
+                    actions.push(Action::LookFor(holder));
+                }
+                StepEnd::Refused | StepEnd::Failed => {
                     freezing.run.set(holder, Hold::Owed(0));
                     self.fail_freeze(Why::StepFailed(holder), None, actions);
                 }
@@ -85,6 +97,17 @@ impl Cycle {
     pub(super) fn flushed(&mut self, actions: &mut Actions) {
         let State::Freezing(freezing) = &mut self.state else { return };
         if freezing.stage == Stage::LastFlush {
+            freezing.stage = Stage::Silencing;
+            actions.push(Action::Arm(Timer::Silence));
+            actions.push(Action::Silence);
+        }
+    }
+
+    /// No observer writes any more, or none is waited for any longer. The kernel begins no suspension in the midst of a write, so going on is safe.
+    pub(super) fn silent(&mut self, actions: &mut Actions) {
+        let State::Freezing(freezing) = &mut self.state else { return };
+        if freezing.stage == Stage::Silencing {
+            actions.push(Action::Disarm(Timer::Silence));
             freezing.stage = Stage::Scanning;
             actions.push(Action::Scan);
         }
@@ -93,17 +116,41 @@ impl Cycle {
     pub(super) fn scanned(&mut self, clear: bool, actions: &mut Actions) {
         let State::Freezing(freezing) = &mut self.state else { return };
         match (freezing.stage, clear) {
-            (Stage::Scanning, true) => freezing.ask_next_filesystem(actions),
+            (Stage::Scanning, true) => {
+                if freezing.run.each().any(|(_, holder, _)| holder.is_filesystem()) {
+                    freezing.run.log_is_held = true;
+                    actions.push(Action::HoldLog);
+                }
+                freezing.ask_next_filesystem(actions);
+            }
             (Stage::Scanning, false) => self.fail_freeze(Why::Mapped, None, actions),
             _ => {}
         }
     }
 
+    /// A filesystem that was unmounted between plan and freeze is no failure: nothing of it is in the backup, unless it comes back, which the
+    /// comparisons would see.
+    pub(super) fn looked(&mut self, unmounted: bool, actions: &mut Actions) {
+        let State::Freezing(freezing) = &mut self.state else { return };
+        let Stage::Looking(holder) = freezing.stage else { return };
+        if unmounted {
+            freezing.run.set(holder, Hold::Held);
+            freezing.ask_next_filesystem(actions);
+        } else {
+            self.fail_freeze(Why::StepFailed(holder), None, actions);
+        }
+    }
+
     pub(super) fn compared(&mut self, same: bool, actions: &mut Actions) {
-        if let State::Frozen(Frozen { asker: Asker::Host(_), .. }) = &self.state
-            && !same
-        {
-            self.lose(Outcome::Aborted, Why::MountsChanged, actions);
+        if let State::Frozen(frozen) = &mut self.state {
+            match (frozen.thaw, same) {
+                (Some(thaw), true) => {
+                    let run = frozen.take(actions);
+                    self.release(run, Outcome::Ok, Why::AsAsked, Some(PendingThaw::of(thaw, true)), actions);
+                }
+                (Some(_), false) => self.lose(Outcome::Aborted, Why::MountsChanged, actions),
+                (None, _) => {}
+            }
             return;
         }
         let State::Freezing(freezing) = &mut self.state else { return };
@@ -116,7 +163,7 @@ impl Cycle {
         }
         let asker = freezing.asker;
         let run = std::mem::replace(&mut freezing.run, Run::empty());
-        self.state = State::Frozen(Frozen { asker, run });
+        self.state = State::Frozen(Frozen { asker, run, thaw: None });
         actions.push(Action::Disarm(Timer::Answer));
         match asker {
             Asker::Host(request) => actions.push(Action::Answer(request, Verdict::Success, Why::AsAsked)),
@@ -136,11 +183,14 @@ impl Cycle {
             Asker::Host(request) => actions.push(Action::Answer(request, Verdict::Fail, why)),
             Asker::Rehearsal => actions.push(Action::Rehearsed(Verdict::Fail, why)),
         }
+        if freezing.stage == Stage::Silencing {
+            actions.push(Action::Disarm(Timer::Silence));
+        }
         if freezing.stage == Stage::Surveying && why != Why::Refused {
             actions.push(Action::AbandonSurvey);
         }
         let run = std::mem::replace(&mut freezing.run, Run::empty());
-        self.release(run, Outcome::Aborted, why, thaw.map(|request| (request, false)), actions);
+        self.release(run, Outcome::Aborted, why, thaw.map(|request| PendingThaw::of(request, false)), actions);
     }
 }
 
@@ -153,7 +203,13 @@ impl Freezing {
         match self.stage {
             Stage::Apps(number) => self.ask_apps_above(Some(number), actions),
             Stage::Filesystems => self.ask_next_filesystem(actions),
-            Stage::Surveying | Stage::Noting | Stage::LastFlush | Stage::Scanning | Stage::Comparing => {}
+            Stage::Surveying
+            | Stage::Noting
+            | Stage::LastFlush
+            | Stage::Silencing
+            | Stage::Scanning
+            | Stage::Looking(_)
+            | Stage::Comparing => {}
         }
     }
 

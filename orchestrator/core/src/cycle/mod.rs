@@ -53,7 +53,9 @@ pub enum StepEnd {
         /// True unless the host had let go before by itself.
         held: bool,
     },
-    /// Refused or broken; the engine keeps the sentence.
+    /// The plugin said that it can't. A filesystem may just have been unmounted.
+    Refused,
+    /// It failed; the engine keeps the sentence.
     Failed,
 }
 
@@ -79,6 +81,13 @@ pub enum Input {
     },
     /// They were looked at once more, before the release.
     ScannedAgain,
+    /// A filesystem whose freeze was refused was looked for in the mount table.
+    Looked {
+        /// It was unmounted meanwhile: nothing of it is in the backup.
+        unmounted: bool,
+    },
+    /// No observer is at work any more.
+    Silent,
     /// The mount table was read once more, after the last filesystem or for a THAW: is it still what was planned?
     Compared {
         /// Nothing writable came in between.
@@ -100,6 +109,10 @@ pub enum Input {
     OperatorThaw,
     /// An operator wants a cycle without a host.
     Rehearse,
+    /// An operator asks whether a backup would work.
+    OperatorCheck,
+    /// All actions up to [`Action::GoOn`] are performed, late answers among them reported.
+    GoOn,
     /// The daemon is to end (SIGTERM, devd, the node is gone).
     Stop,
 }
@@ -117,6 +130,10 @@ pub enum Timer {
     AppsAnyway,
     /// A rehearsal has held long enough.
     Hold,
+    /// Killed observers take so long to go that the freeze goes on without waiting for them.
+    Silence,
+    /// A worker that could not be started is tried once more.
+    Revive,
 }
 
 /// What the engine is to do, in this order.
@@ -132,6 +149,24 @@ pub enum Action {
     AbandonSurvey,
     /// Write down what will be owed.
     Note,
+    /// Tell observers at work to give up.
+    Hush,
+    /// Kill the observers that are still at work; [`Input::Silent`] when there is none any more.
+    Silence,
+    /// Keep log lines in memory: a filesystem is about to be suspended.
+    HoldLog,
+    /// Write the log lines that were kept.
+    FreeLog,
+    /// Look for a filesystem in the mount table.
+    LookFor(HolderId),
+    /// Tell the operator what the survey has found.
+    Outlook,
+    /// Refuse the operator's check that has just come.
+    RefuseCheck(Why),
+    /// Give up the operator's check in work.
+    DropCheck(Why),
+    /// Give [`Input::GoOn`] back when everything before this is done.
+    GoOn,
     /// Start a flush beside the applications' steps.
     FlushBeside,
     /// Flush once more, within a slice of the time.
@@ -173,6 +208,8 @@ pub enum Purpose {
     Freeze,
     /// To freeze without a host.
     Rehearsal,
+    /// To tell an operator whether a backup would work. It is no cycle.
+    Outlook,
 }
 
 /// Why an answer is what it is. The engine makes a sentence of it, with the names that only it knows.
@@ -202,6 +239,8 @@ pub enum Why {
     StillHeld,
     /// The host did not thaw in time.
     Expired,
+    /// The backup was lost before; the engine keeps the sentence.
+    Lost,
     /// A holder let go before the THAW came.
     LetGo(HolderId),
     /// An operator thawed.
@@ -223,8 +262,8 @@ pub enum Why {
 pub enum State {
     /// Nothing is held, nothing is in work.
     Idle,
-    /// A CHECK is in work.
-    Checking(RequestId),
+    /// A CHECK is in work; without a request, an operator's.
+    Checking(Option<RequestId>),
     /// A FREEZE is in work.
     Freezing(Freezing),
     /// Everything is held.
@@ -246,6 +285,8 @@ pub struct Freezing {
 pub struct Frozen {
     asker: Asker,
     run: Run,
+    /// The THAW for which the mount table is being compared.
+    thaw: Option<RequestId>,
 }
 
 /// What is held is being let go.
@@ -260,6 +301,8 @@ pub struct Releasing {
     apps_anyway: bool,
     /// The processes are looked at once more. No filesystem is released before that has ended.
     scanning: bool,
+    /// Nothing is held any more; a request that waits has its turn when the engine has reported late answers.
+    over: bool,
 }
 
 /// A THAW that is owed its answer.
@@ -290,7 +333,11 @@ enum Stage {
     Apps(u8),
     LastFlush,
     Scanning,
+    /// Observers are to be gone before the first suspend.
+    Silencing,
     Filesystems,
+    /// The filesystem that refused is looked for in the mount table.
+    Looking(HolderId),
     Comparing,
 }
 
@@ -302,7 +349,7 @@ enum Memory {
     /// Nothing is wrong.
     Clean,
     /// A freeze that was reported as good ended before its THAW. The next FREEZE forgets it; a CHECK is about what is to come, and does not.
-    Lost(Why),
+    Lost,
 }
 
 /// The state machine. Give it inputs, perform its actions.
@@ -360,6 +407,10 @@ impl Cycle {
             Input::Flushed => self.flushed(&mut actions),
             Input::Scanned { clear } => self.scanned(clear, &mut actions),
             Input::ScannedAgain => self.scanned_again(&mut actions),
+            Input::Looked { unmounted } => self.looked(unmounted, &mut actions),
+            Input::Silent => self.silent(&mut actions),
+            Input::GoOn => self.go_on_resting(&mut actions),
+            Input::OperatorCheck => self.operator_check(&mut actions),
             Input::Compared { same } => self.compared(same, &mut actions),
             Input::WorkerGone(worker) => self.worker_gone(worker, &mut actions),
             Input::WorkerReady(worker) => self.worker_ready(worker, &mut actions),

@@ -41,6 +41,8 @@ points! {
     Apps = "freezing: applications",
     /// A FREEZE: the flush after the applications.
     LastFlush = "freezing: last flush",
+    /// A FREEZE: observers give up what they are at.
+    Silencing = "freezing: waiting for observers",
     /// A FREEZE: processes are looked at for mapped files.
     Scanning = "freezing: looking for mapped files",
     /// A FREEZE: filesystems are suspended.
@@ -67,8 +69,9 @@ impl Cycle {
                 Stage::Noting => Point::Noting,
                 Stage::Apps(_) => Point::Apps,
                 Stage::LastFlush => Point::LastFlush,
+                Stage::Silencing => Point::Silencing,
                 Stage::Scanning => Point::Scanning,
-                Stage::Filesystems => Point::Filesystems,
+                Stage::Filesystems | Stage::Looking(_) => Point::Filesystems,
                 Stage::Comparing => Point::Comparing,
             },
         }

@@ -17,25 +17,19 @@ impl Cycle {
         run: Run,
         outcome: Outcome,
         why: Why,
-        thaw: Option<(RequestId, bool)>,
+        thaw: Option<PendingThaw>,
         actions: &mut Actions,
     ) {
         if thaw.is_some() {
             actions.push(Action::Arm(Timer::ThawAnswer));
         }
-        let thaw = thaw.map(|(request, all_were_held)| PendingThaw {
-            request,
-            doubt: None,
-            all_were_held,
-            for_filesystems: false,
-        });
         // Only of a hold that is whole: where a worker died, filesystems are resumed already.
         let whole = matches!(self.state, State::Frozen(_)) && !matches!(why, Why::WorkerDied(_));
         let scanning = whole && run.filesystem_held();
         if scanning {
             actions.push(Action::ScanAgain);
         }
-        let mut releasing = Releasing { run, outcome, why, thaw, apps_anyway: false, scanning };
+        let mut releasing = Releasing { run, outcome, why, thaw, apps_anyway: false, scanning, over: false };
         if releasing.run.filesystem_held() {
             actions.push(Action::Arm(Timer::AppsAnyway));
         }
@@ -48,10 +42,12 @@ impl Cycle {
     pub(super) fn lose(&mut self, outcome: Outcome, why: Why, actions: &mut Actions) {
         let State::Frozen(frozen) = &mut self.state else { return };
         if matches!(frozen.asker, super::Asker::Host(_)) {
-            self.memory = Memory::Lost(why);
+            self.memory = Memory::Lost;
         }
+        // It came, and the comparison that it waits for did not end well or not in time.
+        let thaw = frozen.thaw.map(|request| PendingThaw { doubt: Some(why), ..PendingThaw::of(request, true) });
         let run = frozen.take(actions);
-        self.release(run, outcome, why, None, actions);
+        self.release(run, outcome, why, thaw, actions);
     }
 
     pub(super) fn thawed(&mut self, holder: HolderId, end: StepEnd, actions: &mut Actions) {
@@ -66,11 +62,11 @@ impl Cycle {
             }
             // A filesystem whose plugin can't thaw it is freed by the end of its process, or told once more by the next one.
             // An application that refuses to thaw has had its say: the failure is recorded, the others go on.
-            StepEnd::Failed if releasing.run.each().any(|(id, is, _)| id == holder && is.is_filesystem()) => {
+            StepEnd::Refused | StepEnd::Failed if releasing.run.is_filesystem(holder) => {
                 releasing.run.set(holder, Hold::Owed(tries + 1));
                 releasing.kill_worker_of(holder, actions);
             }
-            StepEnd::Failed => releasing.run.set(holder, Hold::Released),
+            StepEnd::Refused | StepEnd::Failed => releasing.run.set(holder, Hold::Released),
         }
         self.release_on(actions);
     }
@@ -116,12 +112,17 @@ impl Cycle {
         }
     }
 
-    /// A worker can't be started again. Its applications' thaws are given up; a suspension that outlives its process never is.
+    /// A worker can't be started. What only it can release is tried again after a while; else its applications' thaws are given up.
     pub(super) fn worker_lost(&mut self, worker: WorkerId, actions: &mut Actions) {
         let State::Releasing(releasing) = &mut self.state else { return };
         if releasing.run.life(worker) == Life::Reviving {
-            releasing.run.set_life(worker, Life::Dead);
-            releasing.run.give_up_apps_of(worker);
+            if releasing.run.alone_can_release(worker) {
+                releasing.run.set_life(worker, Life::Resting);
+                actions.push(Action::Arm(Timer::Revive));
+            } else {
+                releasing.run.set_life(worker, Life::Dead);
+                releasing.run.give_up_apps_of(worker);
+            }
             self.release_on(actions);
         }
     }
@@ -131,6 +132,13 @@ impl Cycle {
         if std::mem::take(&mut releasing.scanning) {
             self.release_on(actions);
         }
+    }
+
+    /// A worker that could not be started, or that died of what it was asked, has had its pause.
+    pub(super) fn revive_again(&mut self, actions: &mut Actions) {
+        let State::Releasing(releasing) = &mut self.state else { return };
+        releasing.run.wake();
+        self.release_on(actions);
     }
 
     pub(super) fn apps_anyway(&mut self, actions: &mut Actions) {
@@ -164,7 +172,7 @@ impl Cycle {
         };
         let (verdict, why) = match failure {
             Some(why) => {
-                self.memory = Memory::Lost(why);
+                self.memory = Memory::Lost;
                 (Verdict::Fail, why)
             }
             None => (Verdict::Success, Why::AsAsked),
@@ -175,6 +183,9 @@ impl Cycle {
     /// Takes every step of the release that can be taken now; ends it when nothing is held.
     pub(super) fn release_on(&mut self, actions: &mut Actions) {
         let State::Releasing(releasing) = &mut self.state else { return };
+        if releasing.over {
+            return;
+        }
         releasing.thaw_filesystems(actions);
         if releasing.apps_anyway || !releasing.run.filesystem_held() {
             releasing.thaw_apps(actions);
@@ -185,13 +196,31 @@ impl Cycle {
         if !anything || (waited_for && !filesystem) {
             self.answer_thaw(actions);
         }
+        let State::Releasing(releasing) = &mut self.state else { return };
+        if !filesystem && std::mem::take(&mut releasing.run.log_is_held) {
+            actions.push(Action::FreeLog);
+        }
         if anything {
             return;
         }
-        let State::Releasing(releasing) = std::mem::replace(&mut self.state, State::Idle) else { return };
         actions.push(Action::Disarm(Timer::AppsAnyway));
+        actions.push(Action::Disarm(Timer::Revive));
         actions.push(Action::Ended(releasing.outcome, releasing.why));
-        self.rest(actions);
+        if self.waiting.is_some() {
+            // The THAW that was just answered may have been too late for the driver; then the one that waits is no better.
+            releasing.over = true;
+            actions.push(Action::GoOn);
+        } else {
+            self.state = State::Idle;
+            self.rest(actions);
+        }
+    }
+}
+
+impl PendingThaw {
+    /// `all_were_held`: it may count on that.
+    pub(super) fn of(request: RequestId, all_were_held: bool) -> Self {
+        Self { request, doubt: None, all_were_held, for_filesystems: false }
     }
 }
 
@@ -234,7 +263,8 @@ impl Releasing {
         let filesystems: Vec<_> = self.run.each().filter(|(_, holder, _)| holder.is_filesystem()).collect();
         for (id, holder, hold) in filesystems {
             match (hold, self.run.life(holder.worker)) {
-                (Hold::Released | Hold::Untouched, _) | (_, Life::Dying | Life::Dead | Life::Reviving) => {}
+                (Hold::Released | Hold::Untouched, _)
+                | (_, Life::Dying | Life::Dead | Life::Resting | Life::Reviving) => {}
                 (Hold::Held, Life::Alive) => return self.thaw(id, 0, actions),
                 (Hold::Owed(tries), Life::Alive) => return self.thaw(id, tries, actions),
                 (Hold::Freezing | Hold::Thawing(_), Life::Alive) => return,
@@ -279,7 +309,16 @@ impl Releasing {
         let owing: Vec<_> = self.run.each().filter(|(_, _, hold)| matches!(hold, Hold::Owed(_))).collect();
         for (_, holder, _) in owing {
             let may_start = holder.survives_exit() || !filesystem_held;
-            if may_start && self.run.life(holder.worker) == Life::Dead {
+            if !may_start || self.run.life(holder.worker) != Life::Dead {
+                continue;
+            }
+            if self.run.is_tired(holder.worker) && self.run.alone_can_release(holder.worker) {
+                self.run.set_life(holder.worker, Life::Resting);
+                actions.push(Action::Arm(Timer::Revive));
+            } else {
+                if self.run.alone_can_release(holder.worker) {
+                    self.run.count_revival(holder.worker);
+                }
                 self.run.set_life(holder.worker, Life::Reviving);
                 actions.push(Action::Revive(holder.worker));
             }

@@ -19,13 +19,17 @@ impl Cycle {
         match &self.state {
             State::Idle => self.asked_while_idle(request, operation, actions),
             State::Checking(check) => {
-                let check = *check;
-                if operation == Operation::Thaw {
-                    actions.push(Action::AbandonSurvey);
-                    self.answer_and_rest(check, Verdict::Fail, Why::ThawCame, actions);
-                    self.asked_while_idle(request, operation, actions);
-                } else {
-                    actions.push(Action::Answer(request, Verdict::Fail, Why::Busy));
+                match (*check, operation) {
+                    // A request of the host goes before an operator's question.
+                    (None, _) => {
+                        self.give_up_check(Why::Overruled, actions);
+                        self.asked_while_idle(request, operation, actions);
+                    }
+                    (Some(_), Operation::Thaw) => {
+                        self.give_up_check(Why::ThawCame, actions);
+                        self.asked_while_idle(request, operation, actions);
+                    }
+                    (Some(_), _) => actions.push(Action::Answer(request, Verdict::Fail, Why::Busy)),
                 }
             }
             State::Freezing(freezing) => match (freezing.asker, operation) {
@@ -41,7 +45,7 @@ impl Cycle {
                     self.lose(Outcome::Aborted, Why::Overruled, actions);
                     self.wait_or_begin(request, operation, actions);
                 }
-                (Asker::Host(_), Operation::Thaw) => self.thaw_the_frozen(request, actions),
+                (Asker::Host(_), Operation::Thaw) if frozen.thaw.is_none() => self.thaw_the_frozen(request, actions),
                 (Asker::Host(_), _) => actions.push(Action::Answer(request, Verdict::Fail, Why::Busy)),
             },
             State::Releasing(_) => self.wait(request, operation, actions),
@@ -51,7 +55,7 @@ impl Cycle {
     fn asked_while_idle(&mut self, request: RequestId, operation: Operation, actions: &mut Actions) {
         match operation {
             Operation::Check => {
-                self.state = State::Checking(request);
+                self.state = State::Checking(Some(request));
                 self.owe_answer(request, actions);
                 actions.push(Action::Survey(Purpose::Check));
             }
@@ -63,7 +67,7 @@ impl Cycle {
                 let (verdict, why) = match self.memory {
                     Memory::Unknown => (Verdict::Fail, Why::NeverAsked),
                     Memory::Clean => (Verdict::Success, Why::NothingHeld),
-                    Memory::Lost(why) => (Verdict::Fail, why),
+                    Memory::Lost => (Verdict::Fail, Why::Lost),
                 };
                 actions.push(Action::Answer(request, verdict, why));
             }
@@ -75,8 +79,42 @@ impl Cycle {
 
     fn thaw_the_frozen(&mut self, request: RequestId, actions: &mut Actions) {
         let State::Frozen(frozen) = &mut self.state else { return };
-        let run = frozen.take(actions);
-        self.release(run, Outcome::Ok, Why::AsAsked, Some((request, true)), actions);
+        // What was mounted during the hold is in the host's images, and was never at rest.
+        frozen.thaw = Some(request);
+        actions.push(Action::Arm(Timer::ThawAnswer));
+        actions.push(Action::Compare);
+    }
+
+    /// A check is over without findings: the host's is answered fail, an operator's is given up.
+    fn give_up_check(&mut self, why: Why, actions: &mut Actions) {
+        let State::Checking(check) = self.state else { return };
+        actions.push(Action::AbandonSurvey);
+        match check {
+            Some(request) => self.answer_and_rest(request, Verdict::Fail, why, actions),
+            None => {
+                self.state = State::Idle;
+                actions.push(Action::DropCheck(why));
+                self.rest(actions);
+            }
+        }
+    }
+
+    /// An operator asks whether a backup would work: only while nothing is in work.
+    pub(super) fn operator_check(&mut self, actions: &mut Actions) {
+        if self.stopping || !self.is_idle() {
+            actions.push(Action::RefuseCheck(if self.stopping { Why::Stopping } else { Why::Busy }));
+            return;
+        }
+        self.state = State::Checking(None);
+        actions.push(Action::Survey(Purpose::Outlook));
+    }
+
+    /// The engine has reported which of its answers came too late: a request that waits has its turn.
+    pub(super) fn go_on_resting(&mut self, actions: &mut Actions) {
+        if matches!(&self.state, State::Releasing(releasing) if releasing.over) {
+            self.state = State::Idle;
+            self.rest(actions);
+        }
     }
 
     fn owe_answer(&mut self, request: RequestId, actions: &mut Actions) {
@@ -130,16 +168,17 @@ impl Cycle {
 
     pub(super) fn time_up(&mut self, timer: Timer, actions: &mut Actions) {
         match (timer, &self.state) {
-            (Timer::Answer, State::Checking(request)) => {
-                let request = *request;
-                actions.push(Action::AbandonSurvey);
-                self.answer_and_rest(request, Verdict::Fail, Why::OutOfTime, actions);
-            }
+            (Timer::Answer, State::Checking(_)) => self.give_up_check(Why::OutOfTime, actions),
             (Timer::Answer, State::Freezing(_)) => self.fail_freeze(Why::OutOfTime, None, actions),
             (Timer::Answer, State::Releasing(_)) => {
                 if let Some((request, _)) = self.waiting.take() {
                     actions.push(Action::Answer(request, Verdict::Fail, Why::StillHeld));
                 }
+            }
+            (Timer::Silence, State::Freezing(_)) => self.silent(actions),
+            (Timer::Revive, State::Releasing(_)) => self.revive_again(actions),
+            (Timer::ThawAnswer, State::Frozen(frozen)) if frozen.thaw.is_some() => {
+                self.lose(Outcome::Aborted, Why::OutOfTime, actions)
             }
             (Timer::ThawAnswer, State::Releasing(_)) => self.thaw_answer_is_due(actions),
             (Timer::AppsAnyway, State::Releasing(_)) => self.apps_anyway(actions),
@@ -156,10 +195,13 @@ impl Cycle {
     pub(super) fn answer_late(&mut self, request: RequestId, operation: Operation, actions: &mut Actions) {
         match (&self.state, operation) {
             (State::Frozen(frozen), Operation::Freeze) if frozen.asker == Asker::Host(request) => {
+                let its_thaw_is_here = frozen.thaw.is_some();
                 self.lose(Outcome::Aborted, Why::TooLate, actions);
-                self.memory = Memory::Clean;
+                if !its_thaw_is_here {
+                    self.memory = Memory::Clean;
+                }
             }
-            (State::Idle | State::Releasing(_), Operation::Thaw) => self.memory = Memory::Lost(Why::TooLate),
+            (State::Idle | State::Releasing(_), Operation::Thaw) => self.memory = Memory::Lost,
             _ => {}
         }
     }
@@ -178,11 +220,7 @@ impl Cycle {
         }
         match &self.state {
             State::Idle => actions.push(Action::Exit),
-            State::Checking(request) => {
-                let request = *request;
-                actions.push(Action::AbandonSurvey);
-                self.answer_and_rest(request, Verdict::Fail, Why::Stopping, actions);
-            }
+            State::Checking(_) => self.give_up_check(Why::Stopping, actions),
             State::Freezing(_) => self.fail_freeze(Why::Stopping, None, actions),
             State::Frozen(_) => self.lose(Outcome::Aborted, Why::Stopping, actions),
             State::Releasing(_) => {

@@ -63,29 +63,42 @@ pub(super) enum Life {
     /// SIGKILL was sent; it may be stuck in the kernel.
     Dying,
     Dead,
+    /// It could not be started; it is tried again when [`Timer::Revive`](super::Timer::Revive) fires.
+    Resting,
     /// Asked to start anew.
     Reviving,
 }
 
 /// A holder's thaw is tried this often; then it is given up, loudly.
 pub(super) const THAW_TRIES: u8 = 2;
+/// A worker that alone can release something is started so often before it is given a pause.
+const TRIES_AT_ONCE: u8 = 3;
 
 /// All holders of one cycle.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
     holders: Vec<(Holder, Hold)>,
     workers: BTreeMap<WorkerId, Life>,
+    /// How often a worker was started for this cycle; more than [`TRIES_AT_ONCE`] is not counted.
+    revived: BTreeMap<WorkerId, u8>,
+    /// Log lines are kept in memory, since a filesystem is held.
+    pub(super) log_is_held: bool,
 }
 
 impl Run {
     /// Nobody takes part (yet).
     pub(super) fn empty() -> Self {
-        Self { holders: Vec::new(), workers: BTreeMap::new() }
+        Self { holders: Vec::new(), workers: BTreeMap::new(), revived: BTreeMap::new(), log_is_held: false }
     }
 
     pub(super) fn new(shape: Shape) -> Self {
         let workers = shape.0.iter().map(|holder| (holder.worker, Life::Alive)).collect();
-        Self { holders: shape.0.into_iter().map(|holder| (holder, Hold::Untouched)).collect(), workers }
+        Self {
+            holders: shape.0.into_iter().map(|holder| (holder, Hold::Untouched)).collect(),
+            workers,
+            revived: BTreeMap::new(),
+            log_is_held: false,
+        }
     }
 
     /// How one holder stands; `None` for a holder of another plan.
@@ -111,6 +124,36 @@ impl Run {
     pub(super) fn set_life(&mut self, worker: WorkerId, life: Life) {
         if let Some(current) = self.workers.get_mut(&worker) {
             *current = life;
+        }
+    }
+
+    pub(super) fn is_filesystem(&self, id: HolderId) -> bool {
+        self.holders.get(id.0).is_some_and(|(holder, _)| holder.is_filesystem())
+    }
+
+    /// Is a suspension of its not released yet that outlives its process?
+    #[must_use]
+    pub fn alone_can_release(&self, worker: WorkerId) -> bool {
+        self.each().any(|(_, holder, hold)| {
+            holder.worker == worker && holder.survives_exit() && !matches!(hold, Hold::Untouched | Hold::Released)
+        })
+    }
+
+    /// Was it started often enough at once? Then it dies of what it is asked, and needs a pause.
+    pub(super) fn is_tired(&self, worker: WorkerId) -> bool {
+        self.revived.get(&worker).is_some_and(|times| *times >= TRIES_AT_ONCE)
+    }
+
+    pub(super) fn count_revival(&mut self, worker: WorkerId) {
+        let times = self.revived.entry(worker).or_default();
+        *times = times.saturating_add(1).min(TRIES_AT_ONCE);
+    }
+
+    /// Workers that had a pause may be started once more.
+    pub(super) fn wake(&mut self) {
+        for (worker, life) in self.workers.iter_mut().filter(|(_, life)| **life == Life::Resting) {
+            *life = Life::Dead;
+            self.revived.insert(*worker, TRIES_AT_ONCE - 1);
         }
     }
 

@@ -20,6 +20,13 @@ pub struct World {
     scanning: bool,
     scanning_again: bool,
     comparing: bool,
+    silencing: bool,
+    looking: bool,
+    log_is_held: bool,
+    /// A THAW was just answered with success: the engine says at once whether that was too late, before anything comes from outside.
+    just_thawed: bool,
+    /// The engine owes [`Input::GoOn`].
+    going_on: bool,
     /// Asked to freeze, or to thaw, and not answered.
     freezing: BTreeSet<HolderId>,
     thawing: BTreeSet<HolderId>,
@@ -42,7 +49,9 @@ enum Promise {
     None,
     /// It was, and all is, or was when its THAW came.
     Kept,
-    /// It was, and something was let go before its THAW came, or may have been.
+    /// Its THAW was answered with success.
+    Answered,
+    /// It was, and something was let go before its THAW came, or may have been; or the answer to its THAW came too late.
     Broken,
 }
 
@@ -57,7 +66,16 @@ pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) 
     inputs.extend(
         [Operation::Check, Operation::Freeze, Operation::Thaw, Operation::Unknown(9)].map(|op| Input::Host(new, op)),
     );
-    inputs.push(Input::Rehearse);
+    inputs.extend([Input::Rehearse, Input::OperatorCheck]);
+    if world.going_on {
+        inputs.push(Input::GoOn);
+    }
+    if world.silencing {
+        inputs.push(Input::Silent);
+    }
+    if world.looking {
+        inputs.extend([true, false].map(|unmounted| Input::Looked { unmounted }));
+    }
     if world.surveying {
         inputs.push(Input::Surveyed(None));
         // The engine never plans with a worker that is not there.
@@ -77,15 +95,14 @@ pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) 
     if world.scanning_again {
         inputs.push(Input::ScannedAgain);
     }
-    // While frozen the engine compares by itself, for a THAW.
-    inputs.push(Input::Compared { same: false });
     if world.comparing {
-        inputs.push(Input::Compared { same: true });
+        inputs.extend([true, false].map(|same| Input::Compared { same }));
     }
     for holder in &world.freezing {
         inputs.extend([
             Input::Froze(*holder, StepEnd::Done { held: true }),
             Input::Froze(*holder, StepEnd::Failed),
+            Input::Froze(*holder, StepEnd::Refused),
             Input::Overdue(*holder),
         ]);
     }
@@ -97,16 +114,15 @@ pub fn possible(world: &World, plan: &Shape, new: RequestId, frozen: RequestId) 
     inputs.extend(world.timers.iter().map(|timer| Input::TimeUp(*timer)));
     for worker in plan.0.iter().map(|holder| holder.worker).collect::<BTreeSet<_>>() {
         if world.reviving.contains(&worker) {
-            inputs.extend([Input::WorkerReady(worker), Input::WorkerGone(worker)]);
-            if !plan.0.iter().any(|holder| holder.worker == worker && holder.survives_exit()) {
-                inputs.push(Input::WorkerLost(worker));
-            }
+            inputs.extend([Input::WorkerReady(worker), Input::WorkerGone(worker), Input::WorkerLost(worker)]);
         } else if !world.dead.contains(&worker) {
             inputs.push(Input::WorkerGone(worker));
         }
     }
     inputs.push(Input::AnswerLate(frozen, Operation::Freeze));
-    inputs.push(Input::AnswerLate(frozen, Operation::Thaw));
+    if world.just_thawed {
+        inputs.push(Input::AnswerLate(frozen, Operation::Thaw));
+    }
     inputs
 }
 
@@ -116,6 +132,16 @@ impl World {
     /// # Panics
     /// When it can't happen now.
     pub fn notice(&mut self, input: &Input, plan: &Shape) {
+        // What the engine finds while it performs may come before it; see the queue of inputs there.
+        self.just_thawed &= matches!(
+            input,
+            Input::WorkerGone(_)
+                | Input::WorkerLost(_)
+                | Input::Compared { .. }
+                | Input::Silent
+                | Input::Looked { .. }
+                | Input::TimeUp(_)
+        );
         match input {
             Input::Host(request, operation) => assert!(self.open.insert(*request, *operation).is_none()),
             Input::Surveyed(_) => self.surveying = false,
@@ -125,11 +151,13 @@ impl World {
             Input::ScannedAgain => self.scanning_again = false,
             Input::Compared { same } => {
                 self.comparing = false;
-                // What is mounted after the THAW has come is nobody's business any more.
-                if !same && !self.is_to_thaw() {
+                if !same {
                     self.breaks_its_promise();
                 }
             }
+            Input::Silent => self.silencing = false,
+            Input::Looked { .. } => self.looking = false,
+            Input::GoOn => self.going_on = false,
             Input::Froze(holder, _) => assert!(self.freezing.remove(holder)),
             Input::Thawed(holder, end) => {
                 assert!(self.thawing.remove(holder));
@@ -164,14 +192,30 @@ impl World {
             }
             Input::WorkerLost(worker) => {
                 self.reviving.remove(worker);
-                self.owed.retain(|id| plan.0[id.0].worker != *worker);
+                let its = |id: &HolderId| plan.0[id.0].worker == *worker;
+                if !self.held.iter().any(|id| its(id) && plan.0[id.0].survives_exit()) {
+                    self.owed.retain(|id| !its(id));
+                }
             }
-            Input::TimeUp(timer) => assert!(self.timers.remove(timer)),
+            Input::TimeUp(timer) => {
+                assert!(self.timers.remove(timer));
+                if *timer == Timer::Silence {
+                    self.silencing = false;
+                }
+            }
             // The host has heard a failure.
             Input::AnswerLate(_, Operation::Freeze) if self.promise == Promise::Kept && !self.is_to_thaw() => {
                 self.promise = Promise::None;
             }
-            Input::Overdue(_) | Input::AnswerLate(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop => {}
+            Input::AnswerLate(_, Operation::Thaw) if self.promise == Promise::Answered => {
+                self.promise = Promise::Broken;
+            }
+            Input::Overdue(_)
+            | Input::AnswerLate(..)
+            | Input::OperatorThaw
+            | Input::OperatorCheck
+            | Input::Rehearse
+            | Input::Stop => {}
         }
     }
 
@@ -202,7 +246,8 @@ impl World {
             (Operation::Freeze, Verdict::Success, _) => Promise::Kept,
             (Operation::Thaw, Verdict::Success, promise) => {
                 assert_ne!(promise, Promise::Broken, "a backup that was lost is reported as good");
-                Promise::None
+                self.just_thawed = true;
+                if matches!(promise, Promise::Kept | Promise::Answered) { Promise::Answered } else { Promise::None }
             }
             // A backup that has failed stays failed; one THAW too many is not its own.
             (Operation::Thaw, Verdict::Fail, Promise::Kept) if !self.is_to_thaw() => Promise::Broken,
@@ -236,6 +281,18 @@ impl World {
             }
             Action::ScanAgain => self.scanning_again = true,
             Action::Compare => self.comparing = true,
+            Action::Silence => self.silencing = true,
+            Action::LookFor(holder) => {
+                assert!(plan.0[holder.0].is_filesystem(), "only a filesystem is looked for");
+                self.looking = true;
+            }
+            Action::HoldLog => assert!(!std::mem::replace(&mut self.log_is_held, true), "the log is held twice"),
+            Action::FreeLog => {
+                assert!(std::mem::take(&mut self.log_is_held), "the log is not held");
+                let suspended = self.held.iter().any(|id| plan.0[id.0].is_filesystem());
+                assert!(!suspended, "the log is written while a filesystem is suspended");
+            }
+            Action::GoOn => self.going_on = true,
             Action::Freeze(holder) => {
                 let worker = plan.0[holder.0].worker;
                 assert!(
@@ -244,6 +301,8 @@ impl World {
                 );
                 if plan.0[holder.0].is_filesystem() {
                     assert!(self.freezing.is_empty(), "a filesystem's freeze is a step of its own");
+                    assert!(self.log_is_held, "the log may be written while a filesystem is suspended");
+                    assert!(!self.silencing, "an observer may be writing when the first filesystem is suspended");
                 } else {
                     self.owed.insert(*holder);
                 }
@@ -251,7 +310,8 @@ impl World {
                 self.held.insert(*holder);
             }
             Action::Thaw(holder, _) => {
-                if !self.is_to_thaw() {
+                // A THAW for which the mount table was not compared to the end has found nothing good.
+                if !self.is_to_thaw() || self.comparing {
                     self.breaks_its_promise();
                 }
                 let worker = plan.0[holder.0].worker;
@@ -294,7 +354,13 @@ impl World {
                 self.dead.clear();
                 self.dying.clear();
             }
-            Action::Await(_) | Action::Rehearsed(..) | Action::FlushBeside => {}
+            Action::Await(_)
+            | Action::Rehearsed(..)
+            | Action::FlushBeside
+            | Action::Hush
+            | Action::Outlook
+            | Action::RefuseCheck(_)
+            | Action::DropCheck(_) => {}
         }
     }
 
@@ -307,8 +373,11 @@ impl World {
     /// The engine passes on no note, flush or comparison of a cycle that is over, and starts dead workers anew while nothing is suspended.
     pub fn forget_what_the_engine_drops(&mut self, cycle: &Cycle) {
         if !matches!(cycle.state(), State::Freezing(_)) {
-            (self.noting, self.flushing, self.comparing) = (false, false, false);
+            (self.noting, self.flushing, self.silencing, self.looking) = (false, false, false, false);
             self.scanning = false;
+        }
+        if !matches!(cycle.state(), State::Freezing(_) | State::Frozen(_)) {
+            self.comparing = false;
         }
         if !matches!(cycle.state(), State::Releasing(_)) {
             self.scanning_again = false;
@@ -331,6 +400,7 @@ impl World {
             assert!(self.thawing.is_empty() && self.freezing.is_empty(), "idle, and yet calls in work");
             assert!(self.timers.is_empty(), "idle, and yet timers run: {:?}", self.timers);
             assert!(self.open.is_empty(), "idle, and yet requests wait: {:?}", self.open);
+            assert!(!self.log_is_held, "idle, and yet the log is held");
         }
         if self.exited {
             assert!(cycle.is_idle(), "left while something was held");
@@ -348,13 +418,14 @@ impl Cycle {
     /// The requests that the machine knows it has to answer.
     pub(super) fn open_requests(&self) -> BTreeMap<RequestId, Operation> {
         let in_work = match &self.state {
-            State::Checking(request) => Some((*request, Operation::Check)),
+            State::Checking(request) => request.map(|request| (request, Operation::Check)),
             State::Freezing(freezing) => match freezing.asker {
                 Asker::Host(request) => Some((request, Operation::Freeze)),
                 Asker::Rehearsal => None,
             },
             State::Releasing(releasing) => releasing.thaw.as_ref().map(|thaw| (thaw.request, Operation::Thaw)),
-            State::Idle | State::Frozen(_) => None,
+            State::Frozen(frozen) => frozen.thaw.map(|request| (request, Operation::Thaw)),
+            State::Idle => None,
         };
         in_work.into_iter().chain(self.waiting).collect()
     }

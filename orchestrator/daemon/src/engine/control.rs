@@ -3,11 +3,10 @@
 use hv_vss_device::Driver;
 use tokio::sync::oneshot;
 
-use super::roster::{State, Whose};
-use super::survey::Findings;
-use super::{Engine, Order, RehearsalWish, Survey};
+use super::roster::State;
+use super::{Engine, Order, RehearsalWish};
 use hv_vss_core::control::{Brief, Counters, HeldOne, MountOutlook, Outlook, PluginStatus, Question, Reply, Status};
-use hv_vss_core::cycle::{Hold, Input};
+use hv_vss_core::cycle::{Hold, Input, State as CycleState, Why};
 use hv_vss_core::plan::{Judged, Verdict};
 use hv_vss_core::record::{Kind, Record};
 
@@ -146,31 +145,37 @@ impl Engine {
 
     /// Asks the plugins as a CHECK does, for an operator. A request of the host goes first.
     fn begin_outlook(&mut self, answer: oneshot::Sender<Reply>) {
-        if !self.cycle.is_idle() {
-            let reason = format!("the daemon is {}: ask again when it is idle", self.cycle.stage_name());
-            let _ = answer.send(Reply::Refused { reason });
-            return;
-        }
-        if self.outlook.is_some() {
-            // Plugins answer one question after the other, and the host's CHECK may be the next.
-            let reason = "somebody else is asking the same: ask again when that is answered".to_owned();
-            let _ = answer.send(Reply::Refused { reason });
-            return;
-        }
-        self.outlook = Some((answer, self.clock.now()));
-        self.serial += 1;
-        self.awaited = None;
-        self.prepare_plugins(Whose::Everybodys);
-        if self.roster.is_starting() {
-            self.survey = Survey::WaitsForPlugins;
-        } else {
-            self.ask_everyone();
-        }
+        self.asks = Some(answer);
+        self.input(Input::OperatorCheck);
     }
 
-    /// True when these findings were for an operator.
-    pub(super) fn tell_outlook(&mut self, findings: &Findings) -> bool {
-        let Some((answer, began)) = self.outlook.take() else { return false };
+    /// A check that has just come can't be done now.
+    pub(super) fn refuse_check(&mut self, why: Why) {
+        let Some(answer) = self.asks.take() else { return };
+        let reason = match (self.cycle.state(), why) {
+            (_, Why::Stopping) => "the daemon is being stopped".to_owned(),
+            // Plugins answer one question after the other, and the host's CHECK may be the next.
+            (CycleState::Checking(None), _) => {
+                "another client is asking the same: ask again when that is answered".to_owned()
+            }
+            _ => format!("the daemon is {}: ask again when it is idle", self.cycle.stage_name()),
+        };
+        let _ = answer.send(Reply::Refused { reason });
+    }
+
+    /// The check in work is given up.
+    pub(super) fn drop_check(&mut self, why: Why) {
+        let Some((answer, _)) = self.outlook.take() else { return };
+        let reason = match why {
+            Why::Stopping => "the daemon is being stopped",
+            _ => "a request of the host came first: ask again",
+        };
+        let _ = answer.send(Reply::Refused { reason: reason.to_owned() });
+    }
+
+    /// The check in work has its findings.
+    pub(super) fn tell_outlook(&mut self) {
+        let (Some((answer, began)), Some(findings)) = (self.outlook.take(), self.found.take()) else { return };
         let outlook = |judged: &Judged| {
             let (verdict, by, reason) = match &judged.verdict {
                 Verdict::Freeze(worker) => ("freeze", self.roster.name(*worker).to_owned(), String::new()),
@@ -194,14 +199,6 @@ impl Engine {
             limit_ms: u64::try_from(self.limits.limit.as_millis()).unwrap_or(u64::MAX),
         });
         let _ = answer.send(reply);
-        true
-    }
-
-    /// A request of the host has come: the operator may ask again.
-    pub(super) fn drop_outlook(&mut self) {
-        if let Some((answer, _)) = self.outlook.take() {
-            let _ = answer.send(Reply::Refused { reason: "a request of the host came first: ask again".to_owned() });
-        }
     }
 
     fn begin_rehearsal(&mut self, wish: RehearsalWish) {

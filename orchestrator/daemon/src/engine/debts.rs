@@ -157,6 +157,10 @@ impl Engine {
 
     /// A plugin's process could not be started again, and these of its applications have not been thawed.
     pub(super) fn note_the_lost(&mut self, worker: WorkerId) {
+        // It is tried again.
+        if self.cycle.run().is_some_and(|run| run.alone_can_release(worker)) {
+            return;
+        }
         let holds = |hold| matches!(hold, Hold::Freezing | Hold::Held | Hold::Owed(_) | Hold::Thawing(_));
         let run = self.cycle.run().into_iter().flat_map(hv_vss_core::cycle::Run::each);
         let lost: Vec<_> = run

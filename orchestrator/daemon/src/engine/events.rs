@@ -8,7 +8,7 @@ use crate::child::Said;
 use crate::sleep;
 use hv_vss_core::control::Reply;
 use hv_vss_core::cycle::{Input, RequestId, Run, State, WorkerId};
-use hv_vss_core::plan::Verdict;
+use hv_vss_core::plan::{Plan, Verdict};
 use hv_vss_core::record::What;
 
 impl Engine {
@@ -40,18 +40,16 @@ impl Engine {
                 if let (Some(recorder), Some(mark)) = (&mut self.current.recorder, self.current.flush.take()) {
                     recorder.ended(mark, self.clock.now(), None);
                 }
-                self.silence_observers();
+                self.input(Input::Flushed);
             }
             Event::Scanned(serial, look) if serial == self.serial => self.scanned(*look),
             Event::ScannedAgain(serial, look) if serial == self.serial => self.scanned_again(&look),
-            Event::StillLost(serial, worker) if serial == self.serial => self.input(Input::WorkerLost(worker)),
-            Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) | Event::StillLost(..) => {}
+            Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) => {}
             Event::Scanned(..) | Event::ScannedAgain(..) => {}
             Event::Control(question, answer) => self.asked_by_operator(question, answer),
             Event::LookAfterDebts => self.look_after_debts(),
             Event::DebtAnswered(worker, answer) => self.debt_answered(worker, answer),
             Event::Observed(worker, generation, answer) => self.observed(worker, generation, answer),
-            Event::SilenceOverdue(serial) => self.silence_overdue(serial),
             Event::StepEnded(step, answer) => self.step_ended(step, answer),
             Event::Overdue(step) => {
                 if let Some(holder) = self.steps.holder_of(step) {
@@ -106,10 +104,6 @@ impl Engine {
         tracing::debug!("the host asks: {operation:?}, with {} ms left", left.as_millis());
         if operation == Operation::Thaw {
             self.thaw = Some(budget);
-            if matches!(self.cycle.state(), State::Frozen(_)) {
-                // What was mounted during the hold is in the host's images, or half of it is, and was never at rest.
-                self.compare();
-            }
         }
         self.requests.insert(request, Open { reply: Obligation::owed(self.port.clone(), message), operation, budget });
         self.input(Input::Host(request, operation));
@@ -175,29 +169,17 @@ impl Engine {
             self.steps.revived(worker);
             if ready {
                 self.input(Input::WorkerReady(worker));
-            } else if !self.lost_for_a_while(worker) {
+            } else {
                 self.note_the_lost(worker);
                 self.input(Input::WorkerLost(worker));
             }
         }
-        if matches!(self.survey, Survey::WaitsForPlugins) && !self.roster.is_starting() {
-            self.ask_everyone();
+        if let Survey::WaitsForPlugins(reasons) = &mut self.survey
+            && !self.roster.is_starting()
+        {
+            let reasons = std::mem::take(reasons);
+            self.ask_everyone(reasons);
         }
-    }
-
-    /// A suspension that outlives its process is never given up: its plugin is tried again, but not without a breath in between. False for any other
-    /// plugin.
-    pub(super) fn lost_for_a_while(&self, worker: WorkerId) -> bool {
-        let survives = self.current.plan.filesystems.iter().any(|step| step.worker == worker && step.survives_exit);
-        if survives {
-            let (sender, serial) = (self.sender.clone(), self.serial);
-            let (clock, at) = (self.clock.clone(), self.clock.now() + FIRST_PAUSE);
-            tokio::task::spawn_local(async move {
-                sleep::until(&clock, at).await;
-                let _ = sender.send(Event::StillLost(serial, worker));
-            });
-        }
-        survives
     }
 
     /// A plugin that died in peace is started again after a while, a little longer each time; a request of the host starts it at once.
@@ -295,8 +277,10 @@ impl Engine {
         self.survey = Survey::None;
         self.strike_out_the_dead(&mut findings);
         self.judge_mapped(&mut findings);
-        if self.tell_outlook(&findings) {
-            return;
+        if matches!(self.cycle.state(), State::Checking(None)) {
+            let shape = findings.plan.as_ref().map(Plan::shape);
+            self.found = Some(findings);
+            return self.input(Input::Surveyed(shape));
         }
         self.survey_step_ended((!findings.reasons.is_empty()).then(|| findings.reasons.join("; ")));
         for judged in &findings.judged {

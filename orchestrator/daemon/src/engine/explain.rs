@@ -20,6 +20,8 @@ pub(super) struct Words<'a> {
     pub(super) changed: &'a str,
     /// What the look at mapped files found.
     pub(super) mapped: &'a str,
+    /// Why the latest backup was lost.
+    pub(super) lost: &'a str,
     pub(super) run: Option<&'a Run>,
 }
 
@@ -51,6 +53,7 @@ impl Words<'_> {
             Why::Busy => "another request is in work, or its freeze is still held".to_owned(),
             Why::StillHeld => format!("not yet released: {}", self.still_held()),
             Why::Expired => "the host did not thaw in time, so everything was let go (max_frozen); this backup is not consistent".to_owned(),
+            Why::Lost => self.lost.to_owned(),
             Why::LetGo(id) => format!("{} let go before the host asked for it; this backup is not consistent", self.holder(id)),
             Why::Operator => "an operator thawed; this backup is not consistent".to_owned(),
             Why::TooLate => "the answer came too late: the driver had told the host already that the request failed".to_owned(),

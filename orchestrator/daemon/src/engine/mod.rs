@@ -86,12 +86,8 @@ pub enum Event {
     Overdue(steps::StepId),
     /// An observer has dealt with what it was told, or not.
     Observed(WorkerId, u64, Option<Answer>),
-    /// The freeze with this number has waited long enough for killed observers.
-    SilenceOverdue(u64),
     /// A plugin's process may be started again.
     Restart(WorkerId, u64),
-    /// A plugin that could not be started anew in the cycle with this number may be tried once more.
-    StillLost(u64, WorkerId),
     /// A signal, or an operator's word.
     Operator(Order),
 }
@@ -174,11 +170,16 @@ pub struct Engine {
     inputs: VecDeque<Input>,
     flush_beside: Option<flush::Beside>,
     flushed_in_background: Option<Monotonic>,
-    log_is_held: bool,
     state_since: Monotonic,
     rehearsal: Option<RehearsalWish>,
     /// The operator who asked whether a backup would work, and when.
     outlook: Option<(oneshot::Sender<Reply>, Monotonic)>,
+    /// The one who has just asked, until the cycle says whether that is possible now.
+    asks: Option<oneshot::Sender<Reply>>,
+    /// What the survey for an operator has found.
+    found: Option<survey::Findings>,
+    /// Why the backup was lost whose THAW has yet to come, or fails.
+    lost: String,
     history: History,
     tally: Tally,
     scribe: Scribe,
@@ -232,7 +233,8 @@ struct Current {
 enum Survey {
     None,
     /// It begins when all plugins that are being started are ready, or known not to get so.
-    WaitsForPlugins,
+    /// With the reasons against it that are known already.
+    WaitsForPlugins(Vec<String>),
     Asks(tokio::task::JoinHandle<()>),
 }
 
@@ -318,9 +320,11 @@ impl Engine {
             inputs: VecDeque::new(),
             flush_beside: None,
             flushed_in_background: None,
-            log_is_held: false,
             rehearsal: None,
             outlook: None,
+            asks: None,
+            found: None,
+            lost: String::new(),
             history,
             tally: Tally::default(),
             scribe,
@@ -361,6 +365,7 @@ impl Engine {
             deaths: &self.current.deaths,
             refusals: &self.current.refusals,
             changed: &self.current.changed,
+            lost: &self.lost,
             mapped: &self.current.mapped,
             run: self.cycle.run(),
         }
@@ -373,6 +378,10 @@ impl Engine {
     fn conclude(&mut self, result: CycleResult, why: Why) {
         let sentence = self.words().because(why);
         if let Some(recorder) = &mut self.current.recorder {
+            let record = recorder.so_far();
+            if record.kind == Kind::Backup && record.ending.result.is_none() && result != CycleResult::Ok {
+                self.lost.clone_from(&sentence);
+            }
             recorder.concluded(result, &sentence);
         }
     }
@@ -381,7 +390,7 @@ impl Engine {
         match purpose {
             Purpose::Check => Kind::Check,
             Purpose::Freeze => Kind::Backup,
-            Purpose::Rehearsal => Kind::Rehearsal,
+            Purpose::Rehearsal | Purpose::Outlook => Kind::Rehearsal,
         }
     }
 }

@@ -12,13 +12,12 @@ use serde::Serialize;
 
 use super::roster::{Plugin, State, Whose};
 use super::{Engine, Event};
-use crate::sleep;
-use hv_vss_core::cycle::{Input, WorkerId};
+use hv_vss_core::cycle::{Input, Point, WorkerId};
 use hv_vss_core::record::{CycleResult, Kind, Record};
 
 /// How long a freeze waits at the most for killed observers to be gone. One that is stuck in the kernel, in a write to a disk that does not answer, can't
 /// go before that is done; the kernel lets no suspension begin in the midst of a write, so going on is safe.
-const SILENCE: Duration = Duration::from_millis(250);
+pub(super) const SILENCE: Duration = Duration::from_millis(250);
 /// A record longer than this, in bytes of JSON, is told without its steps: a message to a plugin has an end.
 const LONGEST: usize = 256 << 10;
 
@@ -28,8 +27,6 @@ pub(super) struct Observers {
     at_work: BTreeMap<WorkerId, AtWork>,
     /// For each the latest record that it has not heard of.
     waiting: BTreeMap<WorkerId, Told>,
-    /// The freeze, by its number, whose first suspend waits until the killed ones are gone.
-    silence: Option<u64>,
     /// The cycle that an observer was told of when it died: it is not told of that again.
     died_of: BTreeMap<WorkerId, String>,
 }
@@ -197,7 +194,9 @@ impl Engine {
             Answer::Refused { reason } => tracing::warn!("observer {name}, told of cycle {cycle}: {reason}"),
             Answer::Broken { reason } => tracing::error!("observer {name}, told of cycle {cycle}, is broken: {reason}"),
         }
-        self.silent_now();
+        if self.is_silent_now() {
+            self.input(Input::Silent);
+        }
     }
 
     /// An observer's process is gone. Nobody's backup is another for it.
@@ -215,7 +214,9 @@ impl Engine {
             None => {}
         }
         self.restart_later(worker);
-        self.silent_now();
+        if self.is_silent_now() {
+            self.input(Input::Silent);
+        }
     }
 
     /// A freeze interrupted it: unless something waits that displaces it, it is told of the same record afterwards.
@@ -228,7 +229,6 @@ impl Engine {
 
     /// A freeze begins: observers at work are to give up, and none begins.
     pub(super) fn hush_observers(&mut self) {
-        self.observers.silence = None;
         let workers: Vec<WorkerId> =
             self.observers.at_work.keys().copied().filter(|worker| self.is_at_work(*worker)).collect();
         for worker in workers {
@@ -240,13 +240,9 @@ impl Engine {
         }
     }
 
-    /// The last thing before the first suspend: who is still at work is killed.
+    /// The last thing before the first suspend: observers still at work are killed.
     pub(super) fn silence_observers(&mut self) {
-        let noisy = self.noisy();
-        if noisy.is_empty() {
-            return self.input(Input::Flushed);
-        }
-        for worker in noisy {
+        for worker in self.noisy() {
             tracing::warn!(
                 "cycle {}: observer {} is still at work and is killed, so that nothing writes when the first filesystem is suspended",
                 self.current.id,
@@ -254,33 +250,24 @@ impl Engine {
             );
             self.roster.kill(worker, "a freeze came and it did not end what it was at");
         }
-        self.observers.silence = Some(self.serial);
-        let (sender, serial) = (self.sender.clone(), self.serial);
-        let (clock, until) = (self.clock.clone(), self.clock.now() + SILENCE);
-        tokio::task::spawn_local(async move {
-            sleep::until(&clock, until).await;
-            let _ = sender.send(Event::SilenceOverdue(serial));
-        });
-    }
-
-    fn silent_now(&mut self) {
-        if self.observers.silence == Some(self.serial) && self.noisy().is_empty() {
-            self.observers.silence = None;
-            self.input(Input::Flushed);
+        if self.is_silent_now() {
+            self.inputs.push_back(Input::Silent);
         }
     }
 
-    pub(super) fn silence_overdue(&mut self, serial: u64) {
-        if self.observers.silence == Some(serial) && serial == self.serial {
-            self.observers.silence = None;
-            let names: Vec<&str> = self.noisy().into_iter().map(|worker| self.roster.name(worker)).collect();
-            tracing::error!(
-                "cycle {}: observer {} was killed and is not gone, so it waits for a disk; the freeze goes on without it",
-                self.current.id,
-                names.join(", ")
-            );
-            self.input(Input::Flushed);
-        }
+    /// Does a freeze wait for observers, and is none at work any more?
+    fn is_silent_now(&self) -> bool {
+        self.cycle.point() == Point::Silencing && self.noisy().is_empty()
+    }
+
+    /// The freeze no longer waits for killed observers.
+    pub(super) fn complain_of_the_noisy(&self) {
+        let names: Vec<&str> = self.noisy().into_iter().map(|worker| self.roster.name(worker)).collect();
+        tracing::error!(
+            "cycle {}: observer {} was killed and is not gone, so it waits for a disk; the freeze goes on without it",
+            self.current.id,
+            names.join(", ")
+        );
     }
 
     /// Observers that may write: those being told, and those still opening.

@@ -7,9 +7,10 @@ use hv_vss_platform::mounts;
 use hv_vss_wire::Outcome;
 use time::OffsetDateTime;
 
+use super::observe::SILENCE;
 use super::roster::Whose;
 use super::survey::{Asked, Survey as SurveyTask};
-use super::{Current, Engine, Event, Survey};
+use super::{Current, Engine, Event, FIRST_PAUSE, Survey};
 use crate::absent;
 use crate::scribe::Job;
 use hv_vss_core::cycle::{Action, Input, Purpose, RequestId, Timer, Why, WorkerId};
@@ -31,13 +32,19 @@ impl Engine {
             }
             Action::Scan => self.scan(),
             Action::ScanAgain => self.scan_again(),
-            Action::Freeze(holder) => {
-                if self.current.plan.apps.len() <= holder.0 && !self.log_is_held {
-                    self.log_is_held = true;
-                    self.journal.hold();
-                }
-                self.call_freeze(holder);
+            Action::Hush => self.hush_observers(),
+            Action::Silence => self.silence_observers(),
+            Action::HoldLog => self.journal.hold(),
+            Action::FreeLog => self.journal.let_go(),
+            Action::LookFor(holder) => {
+                let unmounted = self.finds_it_unmounted(holder);
+                self.inputs.push_back(Input::Looked { unmounted });
             }
+            Action::Outlook => self.tell_outlook(),
+            Action::RefuseCheck(why) => self.refuse_check(why),
+            Action::DropCheck(why) => self.drop_check(why),
+            Action::GoOn => self.inputs.push_back(Input::GoOn),
+            Action::Freeze(holder) => self.call_freeze(holder),
             Action::Thaw(holder, outcome) => {
                 self.end_hold();
                 self.call_thaw(holder, outcome);
@@ -68,6 +75,8 @@ impl Engine {
                 if soon > now { soon } else { budget.answer.0 }
             }),
             Timer::Watchdog => now + self.limits.max_frozen,
+            Timer::Silence => now + SILENCE,
+            Timer::Revive => now + FIRST_PAUSE,
             Timer::AppsAnyway => now + self.limits.apps_wait(now, self.thaw_under_way().as_ref()),
             Timer::Hold => {
                 now + std::time::Duration::from_millis(self.rehearsal.as_ref().map_or(0, |wish| wish.hold_ms))
@@ -164,6 +173,11 @@ impl Engine {
 
     fn begin_survey(&mut self, purpose: Purpose) {
         self.serial += 1;
+        if purpose == Purpose::Outlook {
+            self.outlook = self.asks.take().map(|answer| (answer, self.clock.now()));
+            self.prepare_plugins(Whose::Everybodys);
+            return self.ask_when_ready(Vec::new());
+        }
         let now = self.clock.now();
         let (request, budget) = self.awaited.unwrap_or_else(|| (None, self.limits.budget(now, self.limits.limit)));
         let began_ms = self.clock.wall_ns() / 1_000_000;
@@ -180,21 +194,23 @@ impl Engine {
         };
         self.steps.clear();
 
-        self.drop_outlook();
-        if purpose != Purpose::Check {
-            self.hush_observers();
-        }
         let replaced = self.prepare_plugins(Whose::Holders);
+        let mut reasons = Vec::new();
         if purpose == Purpose::Freeze && !replaced.is_empty() {
             let names = replaced.join(", ");
-            self.current.refusals.push(format!(
+            reasons.push(format!(
                 "plugin {names} was replaced by another file since the last CHECK; it is being started anew, try again"
             ));
         }
+        self.ask_when_ready(reasons);
+    }
+
+    /// Asks everyone when all plugins that are being started are ready, or known not to get so.
+    fn ask_when_ready(&mut self, reasons: Vec<String>) {
         if self.roster.is_starting() {
-            self.survey = Survey::WaitsForPlugins;
+            self.survey = Survey::WaitsForPlugins(reasons);
         } else {
-            self.ask_everyone();
+            self.ask_everyone(reasons);
         }
     }
 
@@ -211,8 +227,8 @@ impl Engine {
         replaced
     }
 
-    pub(super) fn ask_everyone(&mut self) {
-        let mut reasons = std::mem::take(&mut self.current.refusals);
+    /// `reasons`: those against it that are there before anyone is asked.
+    pub(super) fn ask_everyone(&mut self, mut reasons: Vec<String>) {
         reasons.extend(self.debts_in_the_way());
         match self.roster.unreadable() {
             Some(why) => reasons.push(why.to_owned()),
@@ -242,7 +258,7 @@ impl Engine {
             }
         }
         let survey = SurveyTask {
-            cycle: self.current.id.clone(),
+            cycle: if self.outlook.is_some() { "check".to_owned() } else { self.current.id.clone() },
             deadline: self.survey_deadline(),
             source: self.mount_source(),
             exemptions: self.config.exemptions.clone(),
@@ -326,23 +342,17 @@ impl Engine {
     }
 
     fn revive(&mut self, worker: WorkerId) {
-        let now = self.clock.now();
-        if self.steps.dies_of_it(worker, now) && self.lost_for_a_while(worker) {
-            return;
-        }
         tracing::warn!(
             "cycle {}: starting plugin {} anew, since it owes a thaw",
             self.current.id,
             self.roster.name(worker)
         );
-        self.steps.reviving(worker, now);
+        self.steps.reviving(worker);
         self.roster.start(worker);
         // If it could not even be started, no event will come.
         if !self.roster.get(worker).is_some_and(|plugin| matches!(plugin.state, super::roster::State::Starting(..))) {
             self.steps.revived(worker);
-            if !self.lost_for_a_while(worker) {
-                self.worker_is_lost(worker);
-            }
+            self.worker_is_lost(worker);
         }
     }
 

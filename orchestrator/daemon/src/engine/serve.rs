@@ -127,6 +127,9 @@ impl Engine {
         for timer in due {
             // An earlier one may have stopped it.
             if self.timers.remove(&timer).is_some() {
+                if timer == Timer::Silence {
+                    self.complain_of_the_noisy();
+                }
                 self.input(Input::TimeUp(timer));
             }
         }
@@ -143,10 +146,6 @@ impl Engine {
         }
         if self.cycle.stage_name() != before {
             self.state_since = self.clock.now();
-        }
-        if self.log_is_held && !self.filesystem_held() {
-            self.log_is_held = false;
-            self.journal.let_go();
         }
         self.journal.send();
     }

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use hv_vss_platform::clock::Monotonic;
 use hv_vss_platform::mounts;
 use hv_vss_wire::{Answer, Call, Outcome, Role, Step};
 
-use super::{Engine, Event, FIRST_PAUSE};
+use super::{Engine, Event};
 use crate::sleep::Later;
 use hv_vss_core::cycle::{Hold, HolderId, Input, Kind, StepEnd, WorkerId};
 use hv_vss_core::deadline::Budget;
@@ -17,17 +16,12 @@ use hv_vss_core::record::{StepMark, What};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepId(u64);
 
-/// A process that alone can release something is started so often before it is given a pause.
-const TRIES_AT_ONCE: u32 = 3;
-
 /// The calls under way.
 #[derive(Default)]
 pub(super) struct Steps {
     next: u64,
     current: HashMap<HolderId, UnderWay>,
     reviving: HashSet<WorkerId>,
-    /// How often those were started for this cycle, and when last.
-    started: HashMap<WorkerId, (u32, Monotonic)>,
     /// Which of a plugin's processes was asked to freeze.
     froze_in: HashMap<WorkerId, u64>,
 }
@@ -49,15 +43,8 @@ impl Steps {
         self.reviving.contains(&worker)
     }
 
-    pub(super) fn reviving(&mut self, worker: WorkerId, now: Monotonic) {
+    pub(super) fn reviving(&mut self, worker: WorkerId) {
         self.reviving.insert(worker);
-        let (times, last) = self.started.entry(worker).or_insert((0, now));
-        (*times, *last) = (*times + 1, now);
-    }
-
-    /// Was it started often, and just now? Then it dies of what it is asked, and would again.
-    pub(super) fn dies_of_it(&self, worker: WorkerId, now: Monotonic) -> bool {
-        self.started.get(&worker).is_some_and(|(times, last)| *times >= TRIES_AT_ONCE && now < *last + FIRST_PAUSE)
     }
 
     pub(super) fn revived(&mut self, worker: WorkerId) {
@@ -72,7 +59,6 @@ impl Steps {
     pub(super) fn clear(&mut self) {
         self.current.clear();
         self.reviving.clear();
-        self.started.clear();
         self.froze_in.clear();
     }
 }
@@ -163,10 +149,8 @@ impl Engine {
         let freezing = self.cycle.run().and_then(|run| run.hold(holder)) == Some(Hold::Freezing);
         let (end, failure) = match answer {
             Some(Answer::Done { held, .. }) => (Some(StepEnd::Done { held }), None),
-            Some(Answer::Refused { .. }) if freezing && self.finds_it_unmounted(holder) => {
-                (Some(StepEnd::Done { held: true }), None)
-            }
-            Some(Answer::Refused { reason } | Answer::Broken { reason }) => (Some(StepEnd::Failed), Some(reason)),
+            Some(Answer::Refused { reason }) => (Some(StepEnd::Refused), Some(reason)),
+            Some(Answer::Broken { reason }) => (Some(StepEnd::Failed), Some(reason)),
             // Its process died; that is an input of its own.
             None => (None, Some("its plugin's process ended".to_owned())),
         };
@@ -198,14 +182,15 @@ impl Engine {
             (Some(StepEnd::Done { held }), role) => self.thaw_answered(holder, role, held),
             // The cycle waits until its process is gone, and it is thawed by that.
             (_, Role::Filesystem) => {}
-            (Some(StepEnd::Failed), Role::Application) => self.thaw_failed(holder, failure.unwrap_or_default()),
+            (Some(StepEnd::Refused | StepEnd::Failed), Role::Application) => {
+                self.thaw_failed(holder, failure.unwrap_or_default())
+            }
             (None, Role::Application) => self.thaw_unanswered(holder, failure.unwrap_or_default()),
         }
     }
 
-    /// A filesystem that was unmounted between plan and freeze is no failure: nothing of it is in the backup, unless it comes back, which the
-    /// comparisons would see.
-    fn finds_it_unmounted(&mut self, holder: HolderId) -> bool {
+    /// Is a filesystem gone from the mount table? Then the plan does without it.
+    pub(super) fn finds_it_unmounted(&mut self, holder: HolderId) -> bool {
         let Some((_, Role::Filesystem, frozen)) = self.part_of(holder) else { return false };
         let Ok(table) = mounts::read_bare(&self.mount_source()) else { return false };
         let unmounted = frozen.iter().all(|gone| table.mounts.iter().all(|mount| mount.fsid != gone.fsid));

@@ -20,9 +20,12 @@ impl Cycle {
     fn name_requests_by_their_part(&mut self) {
         match &mut self.state {
             State::Idle => {}
-            State::Checking(request) => *request = IN_WORK,
+            State::Checking(request) => *request = request.map(|_| IN_WORK),
             State::Freezing(Freezing { asker: Asker::Host(request), .. }) => *request = IN_WORK,
-            State::Frozen(Frozen { asker: Asker::Host(request), .. }) => *request = FROZEN,
+            State::Frozen(Frozen { asker: Asker::Host(request), thaw, .. }) => {
+                *request = FROZEN;
+                *thaw = thaw.map(|_| IN_WORK);
+            }
             State::Freezing(_) | State::Frozen(_) => {}
             State::Releasing(releasing) => {
                 releasing.why = Why::AsAsked;
@@ -34,9 +37,6 @@ impl Cycle {
         }
         if let Some((request, _)) = &mut self.waiting {
             *request = WAITS;
-        }
-        if let Memory::Lost(why) = &mut self.memory {
-            *why = Why::Expired;
         }
     }
 }
@@ -96,11 +96,15 @@ fn every_state_finds_rest(nodes: &[Node], edges: &[Vec<(Input, usize)>]) {
     let mut backwards: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (from, leads) in edges.iter().enumerate() {
         for (input, to) in leads {
-            let by_the_host = match input {
-                Input::Host(..) | Input::OperatorThaw | Input::Rehearse | Input::Stop | Input::AnswerLate(..) => true,
-                Input::Compared { .. } => matches!(nodes[from].0.state(), State::Frozen(_)),
-                _ => false,
-            };
+            let by_the_host = matches!(
+                input,
+                Input::Host(..)
+                    | Input::OperatorThaw
+                    | Input::OperatorCheck
+                    | Input::Rehearse
+                    | Input::Stop
+                    | Input::AnswerLate(..)
+            );
             if !by_the_host {
                 backwards[*to].push(from);
             }

@@ -13,6 +13,10 @@ struct Guest {
     requests: u64,
     /// A look at the processes is answered by the story, not at once.
     maps: bool,
+    /// What the comparison for a THAW finds.
+    mounts_are_the_same: bool,
+    /// The success of this request comes too late for the driver.
+    late: Option<RequestId>,
 }
 
 impl Guest {
@@ -33,6 +37,8 @@ impl Guest {
             done: Vec::new(),
             requests: 0,
             maps: false,
+            mounts_are_the_same: true,
+            late: None,
         }
     }
 
@@ -61,6 +67,12 @@ impl Guest {
                 Action::LastFlush => self.gets(Input::Flushed),
                 Action::Scan if !self.maps => self.gets(Input::Scanned { clear: true }),
                 Action::ScanAgain if !self.maps => self.gets(Input::ScannedAgain),
+                Action::Silence => self.gets(Input::Silent),
+                Action::Compare if self.is_frozen() => self.gets(Input::Compared { same: self.mounts_are_the_same }),
+                Action::Answer(request, Verdict::Success, _) if self.late == Some(request) => {
+                    self.gets(Input::AnswerLate(request, Operation::Thaw));
+                }
+                Action::GoOn => self.gets(Input::GoOn),
                 _ => {}
             }
         }
@@ -79,12 +91,18 @@ impl Guest {
             Action::Cancel(id) => format!("cancel {}", name(id)),
             Action::Kill(id) => format!("kill {}", worker(id)),
             Action::Revive(id) => format!("revive {}", worker(id)),
+            Action::Compare if self.is_frozen() => return None,
             Action::Compare => "compare mounts".to_owned(),
+            Action::LookFor(id) => format!("look for {}", name(id)),
             Action::Rehearsed(verdict, _) => format!("rehearsed {verdict:?}"),
             Action::Ended(outcome, _) => format!("ended {outcome:?}"),
             Action::Exit => "exit".to_owned(),
             _ => return None,
         })
+    }
+
+    fn is_frozen(&self) -> bool {
+        matches!(self.cycle.state(), State::Frozen(_))
     }
 
     fn holder(&self, who: &str) -> HolderId {
@@ -521,4 +539,87 @@ fn filesystems_are_released_only_after_the_second_look_and_a_death_does_not_wait
     guest.maps = true;
     guest.worker_dies("root");
     guest.did(["thaw usr (Aborted)"]);
+}
+
+#[test]
+fn a_thaw_that_waits_behind_one_whose_answer_was_late_fails() {
+    let mut guest = Guest::with_steps(["root"]).once_frozen();
+    let first = guest.host_asks(Operation::Thaw);
+    guest.did(["thaw root"]);
+    guest.host_asks(Operation::Thaw);
+    guest.late = Some(first);
+    guest.says_done("root");
+    // The host has heard that the first one failed; the engine finds that out while it performs.
+    guest.did(["tell host success for 1", "ended Ok", "tell host fail for 2"]);
+    assert!(guest.cycle.is_idle());
+}
+
+#[test]
+fn mounts_that_changed_in_the_hold_fail_the_thaw_after_everything_is_thawed() {
+    let mut guest = Guest::with_steps(["root"]).once_frozen();
+    guest.mounts_are_the_same = false;
+    guest.host_asks(Operation::Thaw);
+    guest.did(["thaw root (Aborted)"]);
+    guest.says_done("root");
+    guest.did(["tell host fail for 1", "ended Aborted"]);
+    guest.host_asks(Operation::Thaw);
+    guest.did(["tell host fail for 2"]);
+}
+
+#[test]
+fn a_filesystem_that_refuses_since_it_was_unmounted_is_no_failure() {
+    for (unmounted, then) in [(true, "freeze root"), (false, "tell host fail for 0")] {
+        let mut guest = Guest::with_steps(["data", "root"]);
+        guest.host_asks(Operation::Freeze);
+        guest.did(["freeze data"]);
+        guest.ends("data", StepEnd::Refused);
+        guest.did(["look for data"]);
+        guest.gets(Input::Looked { unmounted });
+        assert_eq!(guest.done[0], then);
+    }
+}
+
+#[test]
+fn a_freeze_waits_for_observers_and_no_longer_than_their_timer() {
+    let goes_on: [fn(&mut Guest); 2] = [|guest| guest.gets(Input::Silent), |guest| guest.time_is_up(Timer::Silence)];
+    for goes_on in goes_on {
+        let mut guest = Guest::with_steps(["root"]);
+        guest.cycle.handle(Input::Host(RequestId(0), Operation::Freeze));
+        guest.cycle.handle(Input::Surveyed(Some(guest.plan.clone())));
+        guest.cycle.handle(Input::Noted);
+        assert!(guest.cycle.handle(Input::Flushed).contains(&Action::Silence));
+        assert_eq!(guest.cycle.point(), Point::Silencing);
+        goes_on(&mut guest);
+        guest.did(["freeze root"]);
+    }
+}
+
+#[test]
+fn a_worker_that_alone_can_release_something_is_tried_again_after_a_pause() {
+    let mut guest = Guest::with_steps(["survivor"]).once_frozen();
+    guest.worker_dies("survivor");
+    guest.did(["revive survivor"]);
+    for _ in 0..2 {
+        guest.gets(Input::WorkerLost(WorkerId(0)));
+        guest.did([]);
+        guest.time_is_up(Timer::Revive);
+        guest.did(["revive survivor"]);
+    }
+    guest.worker_is_back("survivor");
+    guest.says_done("survivor");
+    assert!(guest.cycle.is_idle());
+}
+
+#[test]
+fn an_operators_check_gives_way_to_the_host_and_leaves_nothing() {
+    let mut cycle = Cycle::default();
+    assert_eq!(cycle.handle(Input::OperatorCheck), [Action::Survey(Purpose::Outlook)]);
+    assert_eq!(cycle.handle(Input::OperatorCheck), [Action::RefuseCheck(Why::Busy)]);
+    let done = cycle.handle(Input::Host(RequestId(0), Operation::Check));
+    assert_eq!(done[..2], [Action::AbandonSurvey, Action::DropCheck(Why::Overruled)]);
+    assert!(done.contains(&Action::Survey(Purpose::Check)));
+    cycle.handle(Input::Surveyed(None));
+    cycle.handle(Input::OperatorCheck);
+    assert_eq!(cycle.handle(Input::Surveyed(None)), [Action::Outlook]);
+    assert!(cycle.is_idle());
 }

@@ -194,9 +194,9 @@ fn an_observer_that_can_not_even_be_killed_delays_a_freeze_by_a_quarter_of_a_sec
     harness.happens(Misbehaves(3, Trouble::GetsStuck));
     harness.happens(Asks(Freeze));
     harness.all_answer();
-    assert_eq!(state(&mut harness), "freezing: last flush");
+    assert_eq!(state(&mut harness), "freezing: waiting for observers");
     harness.happens(Passes { ms: 249 });
-    assert_eq!(state(&mut harness), "freezing: last flush");
+    assert_eq!(state(&mut harness), "freezing: waiting for observers");
     harness.happens(Passes { ms: 1 });
     harness.all_answer();
     assert_eq!(state(&mut harness), "frozen");

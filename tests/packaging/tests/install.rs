@@ -14,7 +14,7 @@ use hv_vss_packaging::{Directory, Entry, Ran, run, source, tree};
 use hv_vss_testbed::needs;
 
 const MAKES: [&str; 2] = ["make", "bmake"];
-const PROGRAMS: [&str; 4] = ["hv_vss_daemon", "vssctl", "hv_vss_worker", "hv_vss_flush"];
+const PROGRAMS: [&str; 5] = ["hv_vss_daemon", "hv_kvp_daemon", "vssctl", "hv_vss_worker", "hv_vss_flush"];
 const PLUGINS: [&str; 4] = ["libufs.so", "libzfs_veto.so", "libexec_hook.so", "libkvp_report.so"];
 const CONFIG: &str = "usr/local/etc/hv_vss/hv_vss.toml";
 const HOOKS: &str = "usr/local/etc/hv_vss/hooks.d";
@@ -105,6 +105,7 @@ fn each_file_has_its_place_its_mode_and_root_as_its_owner() {
         let tree = place.tree();
         let expected = [
             ("usr/local/sbin/hv_vss_daemon", 0o555),
+            ("usr/local/sbin/hv_kvp_daemon", 0o555),
             ("usr/local/sbin/vssctl", 0o555),
             ("usr/local/libexec/hv_vss/hv_vss_worker", 0o555),
             ("usr/local/libexec/hv_vss/hv_vss_flush", 0o555),
@@ -114,7 +115,9 @@ fn each_file_has_its_place_its_mode_and_root_as_its_owner() {
             ("usr/local/lib/hv_vss/plugins/exec_hook.so", 0o444),
             ("usr/local/lib/hv_vss/plugins/optional", 0o755),
             ("usr/local/lib/hv_vss/plugins/optional/kvp_report.so", 0o444),
+            ("usr/local/etc/rc.d/hv_kvp", 0o555),
             ("usr/local/etc/rc.d/hv_vss", 0o555),
+            ("usr/local/etc/devd/hv_kvp.conf", 0o444),
             ("usr/local/etc/devd/hv_vss.conf", 0o444),
             ("usr/local/etc/hv_vss/hv_vss.toml", 0o644),
             ("usr/local/etc/hv_vss/hv_vss.toml.sample", 0o644),

@@ -49,6 +49,7 @@ fn the_port_builds_what_the_installer_wants_and_nothing_for_tests() {
         wanted.insert(match line.split_whitespace().nth(1).unwrap() {
             "hv_vss_daemon" | "hv_vss_flush" => "hv-vss-daemon",
             "vssctl" => "vssctl",
+            "hv_kvp_daemon" => "hv-vss-kvp-daemon",
             "hv_vss_worker" => "hv-vss-worker",
             "libufs.so" => "hv-vss-plugin-ufs",
             "libzfs_veto.so" => "hv-vss-plugin-zfs-veto",

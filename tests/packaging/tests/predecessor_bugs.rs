@@ -26,6 +26,7 @@ fn every_failure_of_our_predecessors_has_a_test_that_exists() {
     let mut tests = Vec::new();
     for folder in [
         "kmod",
+        "kvp",
         "orchestrator",
         "platform/src/process",
         "plugins/exec-hook/tests",

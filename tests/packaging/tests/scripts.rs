@@ -11,6 +11,7 @@ use hv_vss_testbed::needs;
 
 fn scripts() -> Vec<PathBuf> {
     let mut all = vec![source("packaging/install"), source("packaging/make-port"), source("packaging/rc.d/hv_vss")];
+    all.push(source("packaging/rc.d/hv_kvp"));
     for name in ["service", "daemon", "pgrep", "hv_vss_daemon", "vssctl"] {
         all.push(source("tests/packaging/stand-ins").join(name));
     }
@@ -36,7 +37,7 @@ fn shellcheck_has_nothing_to_say() {
     needs!(Shellcheck);
     for script in scripts() {
         let mut command = Command::new("shellcheck");
-        if script.ends_with("packaging/rc.d/hv_vss") {
+        if script.parent().is_some_and(|parent| parent.ends_with("packaging/rc.d")) {
             // rc.subr reads the variables that seem unused, and FreeBSD's sh knows local, as dash does.
             command.args(["--shell=dash", "--exclude=SC1091,SC2034"]);
         }

@@ -15,7 +15,7 @@ use super::options::{Command, Options, Rehearse};
 use super::paper::Paper;
 use super::said::{Exit, Failure, Said};
 use super::settings::Settings;
-use super::{check, config, cycles, hooks, plugin_file, status, timeline};
+use super::{check, config, cycles, hooks, kvp, plugin_file, status, timeline};
 use hv_vss_core::control::{Question, Reply};
 use hv_vss_core::record::Record;
 
@@ -77,6 +77,7 @@ pub(super) fn perform(options: &Options, paper: &Paper) -> Result<Said, Failure>
         }
         Command::Config(command) => config::command(options, command, paper),
         Command::Plugin(command) => plugin_file::command(options, command, paper),
+        Command::Kvp(wish) => kvp::command(options, wish),
         Command::AppWatch(wish) => {
             let voice = if options.json { Voice::Json } else { Voice::Text };
             app_watch::command(wish, voice).map(|never| match never {})

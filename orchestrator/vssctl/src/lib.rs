@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod cycles;
 mod hooks;
+mod kvp;
 mod options;
 mod paper;
 mod plugin_file;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use hv_vss_core::config::Span;
+use hv_vss_kvp_core::Pool;
+use hv_vss_kvp_pool::DIRECTORY;
 
 /// Asks and steers hv_vss_daemon, which freezes this machine for backups.
 #[derive(Debug, Parser)]
@@ -78,6 +80,8 @@ pub enum Command {
     /// Look at a plugin's file, or try it out.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Show or change the key-value pairs that the host reads and sets.
+    Kvp(KvpWish),
     /// Bring an application to rest by one command, and let it go by another.
     AppWatch(AppWatch),
     /// Print a completion script for a shell.
@@ -86,6 +90,77 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// `vssctl kvp`.
+#[derive(Debug, Args)]
+pub struct KvpWish {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KvpCommand,
+}
+
+/// Where the pools lie.
+#[derive(Debug, Args)]
+pub struct Pools {
+    /// The directory of the pools.
+    #[arg(long, value_name = "DIRECTORY", default_value = DIRECTORY)]
+    pub directory: PathBuf,
+}
+
+/// What `vssctl kvp` can do. A pool is external, guest, auto, auto-external, auto-internal, or its
+/// number.
+#[derive(Debug, Subcommand)]
+pub enum KvpCommand {
+    /// List the pairs of a pool, or of all.
+    List {
+        /// Where.
+        #[command(flatten)]
+        pools: Pools,
+        /// The pool.
+        #[arg(value_parser = pool)]
+        pool: Option<Pool>,
+    },
+    /// Print a key's value.
+    Get {
+        /// Where.
+        #[command(flatten)]
+        pools: Pools,
+        /// The pool.
+        #[arg(value_parser = pool)]
+        pool: Pool,
+        /// The key.
+        key: String,
+    },
+    /// Set a key's value.
+    Set {
+        /// Where.
+        #[command(flatten)]
+        pools: Pools,
+        /// The pool.
+        #[arg(value_parser = pool)]
+        pool: Pool,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Remove a key.
+    Delete {
+        /// Where.
+        #[command(flatten)]
+        pools: Pools,
+        /// The pool.
+        #[arg(value_parser = pool)]
+        pool: Pool,
+        /// The key.
+        key: String,
+    },
+}
+
+fn pool(text: &str) -> Result<Pool, String> {
+    let found = Pool::ALL.into_iter().find(|pool| text == pool.name() || text == pool.number().to_string());
+    found.ok_or_else(|| "a pool is external, guest, auto, auto-external, auto-internal, or its number".to_owned())
 }
 
 /// `vssctl rehearse`.

@@ -3,7 +3,7 @@
 //! Nothing here judges. When the bytes are used up everything is small and empty, and a target ends.
 
 use arbitrary::{Result, Unstructured};
-use hv_vss_core::record::{CycleResult, Ending, Kind, Record, StepRecord, What};
+use hv_vss_core::record::{Aftermath, Consequence, CycleResult, Ending, Kind, Record, StepRecord, What};
 use hv_vss_platform::mounts::{FsId, Mount};
 
 /// The bytes of one input.
@@ -106,6 +106,13 @@ fn ms(bytes: &mut Bytes<'_>) -> Result<f64> {
 /// Numbers that no JSON can hold become 0.
 fn told_ms(bytes: &mut Bytes<'_>) -> Result<f64> {
     Ok(Some(ms(bytes)?).filter(|ms| ms.is_finite()).unwrap_or(0.0))
+}
+
+/// Something that went wrong on the way out.
+fn aftermath(bytes: &mut Unstructured) -> arbitrary::Result<Aftermath> {
+    let what = *bytes.choose(&[Consequence::NotThawed, Consequence::ThawFailed, Consequence::Lost])?;
+    let since_ms = f64::from(bytes.arbitrary::<u32>()?);
+    Ok(Aftermath { what, who: word(bytes)?, since_ms, sentence: word(bytes)? })
 }
 
 fn step(bytes: &mut Bytes<'_>) -> Result<StepRecord> {

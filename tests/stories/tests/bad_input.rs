@@ -97,7 +97,7 @@ our_driver! {
     }
 
     fn a_missing_suspend_device_is_named_and_nothing_stays_frozen(stage: Stage) {
-        let guest = stage.disk("data").hook("50-app", "").without_a_daemon();
+        let guest = stage.with_ufssuspend().disk("data").hook("50-app", "").without_a_daemon();
         let configuration = guest.stage().home().join("hv_vss.toml");
         let text = fs::read_to_string(&configuration).unwrap();
         fs::write(&configuration, text.replace("ufssuspend", "nosuspend")).unwrap();

@@ -30,7 +30,7 @@ struct world {
 	uint64_t	sent;			/* host messages so far */
 	uint8_t		kind[WORLD_HOST_MSGS];	/* operation, by xactid */
 	uint8_t		answered[WORLD_HOST_MSGS];
-	uint8_t		answer[IC_ROOM];	/* the last one */
+	uint8_t		answer[IC_ROOM];	/* the last one's begin */
 	size_t		answer_len;
 	int		unsendable;		/* the errno of each answer */
 	int		done_calls;
@@ -84,7 +84,9 @@ world_send(void *arg, uint64_t xactid, uint8_t *msg, size_t len)
 	must_say(!w->answered[xactid], "a message was answered twice");
 	w->answered[xactid] = 1;
 	must_equal(msg[25], 1 | 4);
-	memcpy(w->answer, msg, len);
+	/* A host's message may be longer than what is looked at. */
+	memcpy(w->answer, msg, len < sizeof(w->answer) ? len :
+	    sizeof(w->answer));
 	w->answer_len = len;
 	trace(w, w->unsendable != 0 ? "unsent " : ic_status(msg) == HV_S_OK ?
 	    "ok " : ic_status(msg) == HV_E_FAIL ? "fail " : "unsupported ",

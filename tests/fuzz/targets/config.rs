@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use hv_vss_core::config::{Config, ConfigError, PluginConfig};
-use vssctl::{Paper, shown};
 use libfuzzer_sys::fuzz_target;
+use vssctl::{Paper, shown};
 
 const PAPER: Paper = Paper { width: 80, colour: false, unicode: true };
 

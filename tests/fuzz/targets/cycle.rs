@@ -6,7 +6,7 @@
 #![no_main]
 
 use hv_vss_core::cycle::world::{World, possible};
-use hv_vss_core::cycle::{Action, Cycle, Holder, HolderId, WorkerId, Input, Kind, RequestId, Shape, StepEnd};
+use hv_vss_core::cycle::{Action, Cycle, Holder, HolderId, Input, Kind, RequestId, Shape, StepEnd, WorkerId};
 use hv_vss_device::{Operation, Verdict};
 use hv_vss_fuzz::Bytes;
 use libfuzzer_sys::fuzz_target;
@@ -124,7 +124,10 @@ impl Story {
                 | Input::Froze(_, StepEnd::Done { .. })
                 | Input::WorkerReady(_) => true,
                 // That the table has changed may be said at any time, and leads nowhere when nobody has asked.
-                Input::Surveyed(None) | Input::Noted | Input::Flushed | Input::Scanned { .. } | Input::ScannedAgain => true,
+                Input::Surveyed(None) | Input::Noted | Input::Flushed | Input::Scanned { .. } | Input::ScannedAgain => {
+                    true
+                }
+                Input::Looked { .. } | Input::Silent | Input::GoOn => true,
                 Input::TimeUp(_) => true,
                 Input::Compared { same } => *same,
                 _ => false,

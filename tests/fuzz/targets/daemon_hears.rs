@@ -159,6 +159,7 @@ fn bounded(heard: &Heard, open: &mut BTreeSet<u64>) {
                 assert!(failure.len() <= LINE);
             }
         }
+        Heard::Told(Said::Process { script, mark, .. }) => assert!(script.len() <= 255 && mark.len() <= 255),
         Heard::Told(Said::LetGo) => {}
         Heard::Told(Said::Unheard | Said::Gone(_)) => panic!("a host can't tell of its own end"),
     }

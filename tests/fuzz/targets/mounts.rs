@@ -70,7 +70,8 @@ fn plan(mounts: &[Mount], bytes: &mut Bytes<'_>) -> arbitrary::Result<()> {
     let survives: bool = bytes.arbitrary()?;
     let plan = match Plan::make(Vec::new(), judged.clone(), |worker| survives && worker == WorkerId(0)) {
         Err(reasons) => {
-            assert_eq!(reasons.len(), vetoes, "every veto is told");
+            // An order that would hang is a reason of its own.
+            assert!(reasons.len() >= vetoes.max(1), "every veto is told");
             return Ok(());
         }
         Ok(plan) => plan,

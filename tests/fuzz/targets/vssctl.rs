@@ -5,9 +5,9 @@
 #![no_main]
 
 use hv_vss_core::control::Reply;
-use vssctl::{Paper, shown, timeline};
 use hv_vss_fuzz::{Bytes, record, several};
 use libfuzzer_sys::fuzz_target;
+use vssctl::{Paper, shown, timeline};
 
 fuzz_target!(|data: &[u8]| {
     let Some((first, rest)) = data.split_first() else { return };

@@ -18,11 +18,11 @@ use hv_vss_fuzz::{Bytes, mount, several, word};
 use hv_vss_platform::clock::{self, Monotonic};
 use hv_vss_plugin::export::Table;
 use hv_vss_plugin::{About, Claim, Failure, Opening, Outcome as Told, Phase, Plugin, Progress, Role as InRole};
+use hv_vss_wire::{Call, Event, Frames, Outcome, Request, Role, Step, encode};
 use hv_vss_worker::debt::Debt;
 use hv_vss_worker::link::Link;
 use hv_vss_worker::load::{self, Loaded};
 use hv_vss_worker::serve;
-use hv_vss_wire::{Call, Event, Frames, Outcome, Request, Role, Step, encode};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -279,6 +279,9 @@ pub fn wait<'a>(nodes: impl IntoIterator<Item = &'a Node>, until: Monotonic) -> 
     }
 }
 
+/// How a hold ends that is released before it is at rest.
+const GIVEN_UP: (Errno, &str) = (Errno::ECANCELED, "it was given up before it was at rest");
+
 /// Begins a hold and waits until the filesystem is held. On an error the caller drops the node, which
 /// lets go of what was begun.
 ///
@@ -305,23 +308,20 @@ pub fn hold_until(
     }
     loop {
         let report = node.report()?;
-        let ended = match report.state {
+        let (ended, why) = match report.state {
             State::Held => return Ok(report),
-            State::Begun if clock::now() >= deadline => Errno::ETIMEDOUT,
-            State::Begun if give_up() => Errno::ECANCELED,
+            State::Begun if clock::now() >= deadline => {
+                (Errno::ETIMEDOUT, "it is not at rest in the time this step has")
+            }
+            State::Begun if give_up() => GIVEN_UP,
             State::Begun => {
                 wait([node], deadline.min(clock::now() + LOOK))?;
                 continue;
             }
-            State::Failed(errno) => errno,
-            State::Expired => Errno::ETIME,
-            State::Idle | State::Released => Errno::ECANCELED,
-        };
-        let why = match ended {
-            Errno::ETIMEDOUT => "it is not at rest in the time this step has",
-            Errno::ECANCELED => "it was given up before it was at rest",
-            Errno::ETIME => "the hold reached its own time limit before it was at rest",
-            errno => explain(errno),
+            State::Failed(errno) => (errno, explain(errno)),
+            // FreeBSD has no ETIME.
+            State::Expired => (Errno::ETIMEDOUT, "the hold reached its own time limit before it was at rest"),
+            State::Idle | State::Released => GIVEN_UP,
         };
         return Err(OsError::new(format!("hold the filesystem {filesystem} ({why})"), ended));
     }

@@ -1,7 +1,7 @@
 //! When must what be done? All arithmetic on time is here, and none of it reads a clock.
 //!
 //! The host's limit counts from the moment the kernel took the request, which the message tells in wall-clock time; how much of it is left is
-//! judged once, when the request is read ([`hv_vss_types::budget`]). From then on there is only the monotonic clock.
+//! judged once, when the request is read (the crate `hv_vss_device`, `budget`). From then on there is only the monotonic clock.
 
 use std::time::Duration;
 

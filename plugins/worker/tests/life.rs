@@ -129,8 +129,8 @@ fn when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_
         rehearsal: false,
     };
     assert_eq!(stage.worker.call(freeze(Role::Application, vec![]), SOON), done());
-    assert_eq!(stage.worker.call(freeze(Role::Filesystem, vec![mount("/a", 1)]), SOON), done());
     assert_eq!(stage.worker.call(freeze(Role::Filesystem, vec![mount("/a/b", 2)]), SOON), done());
+    assert_eq!(stage.worker.call(freeze(Role::Filesystem, vec![mount("/a", 1)]), SOON), done());
     stage.worker.hang_up();
     assert!(stage.ends_well());
     let calls = stage.calls();

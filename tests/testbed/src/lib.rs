@@ -1,5 +1,5 @@
 //! What every test stands on, in one place: what it [needs](needs!), the one rule for skipping it,
-//! [how long it waits](patience), and [where the programs are](built) that it starts.
+//! [how long it waits](patience), and [where the programs are](mod@built) that it starts.
 //!
 //! A test declares its needs in its first line:
 //!

@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hv_vss_core::history::History;
 use hv_vss_core::record::Record;
 
 use disk::Disk;
@@ -28,8 +29,8 @@ pub enum Job {
     },
     /// These are no longer owed.
     Forget(Vec<PathBuf>),
-    /// Cycles for the history, and where it lies.
-    History(PathBuf, Vec<Arc<Record>>),
+    /// Cycles for the history: where it lies, what is new, and all of it for a file that has vanished.
+    History(PathBuf, Vec<Arc<Record>>, History),
     /// A file that others read, replaced as a whole.
     Publish(PathBuf, String),
 }
@@ -135,14 +136,17 @@ fn merged(jobs: Vec<Job>) -> Vec<Job> {
     for job in jobs {
         match job {
             Job::Note { .. } | Job::Forget(_) => notes.push(job),
-            Job::History(path, records) => {
+            Job::History(path, records, whole) => {
                 let earlier = others.iter_mut().find_map(|job| match job {
-                    Job::History(same, earlier) if *same == path => Some(earlier),
+                    Job::History(same, earlier, all) if *same == path => Some((earlier, all)),
                     _ => None,
                 });
                 match earlier {
-                    Some(earlier) => earlier.extend(records),
-                    None => others.push(Job::History(path, records)),
+                    Some((earlier, all)) => {
+                        earlier.extend(records);
+                        *all = whole;
+                    }
+                    None => others.push(Job::History(path, records, whole)),
                 }
             }
             Job::Publish(path, text) => {
@@ -157,7 +161,6 @@ fn merged(jobs: Vec<Job>) -> Vec<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hv_vss_core::history::History;
     use hv_vss_core::record::{CycleResult, Kind, Recorder};
     use hv_vss_types::Monotonic;
 
@@ -166,6 +169,12 @@ mod tests {
         let mut recorder = Recorder::begin(cycle.to_owned(), Kind::Backup, 0, zero, zero);
         recorder.concluded(CycleResult::Ok, "done");
         Arc::new(recorder.finish())
+    }
+
+    fn whole(cycle: &str) -> History {
+        let mut history = History::default();
+        history.add(record(cycle).as_ref().clone());
+        history
     }
 
     fn place(name: &str) -> PathBuf {
@@ -178,7 +187,11 @@ mod tests {
         for round in 0..20 {
             let scribe = Scribe::start().unwrap();
             for at in 0..10 {
-                scribe.write(Job::History(path.clone(), vec![record(&format!("{round}-{at}"))]));
+                scribe.write(Job::History(
+                    path.clone(),
+                    vec![record(&format!("{round}-{at}"))],
+                    whole(&format!("{round}-{at}")),
+                ));
             }
             scribe.finish();
             let text = std::fs::read_to_string(&path).unwrap();
@@ -214,8 +227,8 @@ mod tests {
         let done: Done = Box::new(|| ());
         let jobs = merged(vec![
             Job::Publish(one.clone(), "old".to_owned()),
-            Job::History(other.clone(), vec![record("a")]),
-            Job::History(other.clone(), vec![record("b")]),
+            Job::History(other.clone(), vec![record("a")], whole("a")),
+            Job::History(other.clone(), vec![record("b")], whole("b")),
             Job::Note { notes: Vec::new(), done },
             Job::Publish(one, "new".to_owned()),
         ]);
@@ -224,7 +237,7 @@ mod tests {
             .map(|job| match job {
                 Job::Note { .. } => "note".to_owned(),
                 Job::Forget(_) => "forget".to_owned(),
-                Job::History(_, records) => records.iter().map(|record| record.cycle.as_str()).collect(),
+                Job::History(_, records, _) => records.iter().map(|record| record.cycle.as_str()).collect(),
                 Job::Publish(_, text) => text.clone(),
             })
             .collect();

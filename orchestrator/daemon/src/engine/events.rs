@@ -43,7 +43,7 @@ impl Engine {
                 self.input(Input::Flushed);
             }
             Event::Scanned(serial, look) if serial == self.serial => self.scanned(*look),
-            Event::ScannedAgain(serial, look) if serial == self.serial => self.scanned_again(&look),
+            Event::ScannedAgain(serial, look) if serial == self.serial => self.scanned_again(*look),
             Event::Surveyed(..) | Event::Flushed(_) | Event::Noted(_) => {}
             Event::Scanned(..) | Event::ScannedAgain(..) => {}
             Event::Control(question, answer) => self.asked_by_operator(question, answer),

@@ -3,6 +3,7 @@
 //! A look runs in a thread of its own. The kernel takes locks for it that a process may hold, so the engine waits for a while and no longer.
 //! What follows from a look is decided in the core.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use hv_vss_core::cycle::{Input, WorkerId};
@@ -12,7 +13,7 @@ use hv_vss_core::record::{Consequence, What};
 use hv_vss_platform::clock::Clock;
 use hv_vss_platform::mapped::{self, Filesystems};
 use hv_vss_platform::mounts::Mount;
-use hv_vss_types::MappedScan;
+use hv_vss_types::{MappedScan, Monotonic};
 use tokio::sync::oneshot;
 
 use super::survey::Findings;
@@ -32,35 +33,77 @@ const GRACE: Duration = Duration::from_millis(50);
 pub struct Look {
     pub(super) mounts: Vec<Mount>,
     pub(super) scan: MappedScan,
-    /// For the next look: made while nothing was suspended.
-    filesystems: Filesystems,
+    /// Why nothing was seen, as a sentence.
+    failure: Option<String>,
+    /// The thread that looked, for the next look: none is started while something is suspended.
+    looker: Option<Looker>,
 }
 
-/// Looks for mappings on `mounts`. With `known` filesystems no mount point is touched.
-pub(super) async fn look(clock: &Clock, mounts: Vec<Mount>, known: Option<Filesystems>, limit: Duration) -> Look {
-    let (sender, receiver) = oneshot::channel();
-    let of = mounts.clone();
-    let latest = hv_vss_platform::clock::now() + limit;
-    let thread = std::thread::Builder::new().name("mapped".to_owned()).spawn(move || {
-        let filesystems = known.unwrap_or_else(|| Filesystems::of(&of));
-        let scan = mapped::scan(&filesystems, latest);
-        // Nobody waits for it any more when it comes too late.
-        let _ = sender.send((filesystems, scan));
-    });
-    let in_time = async {
+/// A thread that looks when it is asked, and ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Looker(mpsc::Sender<Wish>);
+
+/// Look, and be done at this instant.
+type Wish = (Monotonic, oneshot::Sender<Result<MappedScan, String>>);
+
+impl Looker {
+    /// Starts one for these mounts. Its first look touches their mount points, later ones touch none.
+    fn start(mounts: Vec<Mount>) -> Result<Self, String> {
+        let (ask, asked) = mpsc::channel::<Wish>();
+        let looks = move || {
+            let mut filesystems = None;
+            while let Ok((latest, answer)) = asked.recv() {
+                let filesystems = filesystems.get_or_insert_with(|| Filesystems::of(&mounts));
+                let scan = mapped::scan(filesystems, latest).map_err(|error| error.to_string());
+                // An answer that comes too late is not waited for.
+                let _ = answer.send(scan);
+            }
+        };
+        let thread = std::thread::Builder::new().name("mapped".to_owned()).spawn(looks);
+        thread.map(|_| Self(ask)).map_err(|error| format!("can't start a thread: {error}"))
+    }
+
+    async fn look(&self, clock: &Clock, limit: Duration) -> Result<MappedScan, String> {
+        let (sender, receiver) = oneshot::channel();
+        let late = || Ok(MappedScan { took: limit, ..MappedScan::default() });
+        if self.0.send((hv_vss_platform::clock::now() + limit, sender)).is_err() {
+            return late();
+        }
         tokio::select! {
             biased;
-            looked = receiver => looked.ok(),
-            () = sleep::until(clock, clock.now() + limit + GRACE) => None,
+            looked = receiver => looked.unwrap_or_else(|_| late()),
+            () = sleep::until(clock, clock.now() + limit + GRACE) => late(),
+        }
+    }
+}
+
+/// Looks for mappings on `mounts`, with the thread of an earlier look if there is one.
+async fn look(clock: &Clock, mounts: Vec<Mount>, looker: Option<Looker>, limit: Duration) -> Look {
+    let looker = match looker {
+        Some(looker) => Ok(looker),
+        None => Looker::start(mounts.clone()),
+    };
+    let seen = match &looker {
+        Ok(looker) => looker.look(clock, limit).await,
+        Err(why) => Err(why.clone()),
+    };
+    let (scan, failure) = match seen {
+        Ok(scan) => (scan, None),
+        Err(why) => {
+            let why = format!("can't look what processes have mapped: {why}");
+            tracing::warn!("{why}");
+            (MappedScan { took: limit, ..MappedScan::default() }, Some(why))
         }
     };
-    match (thread, in_time.await) {
-        (Ok(_), Some((filesystems, Ok(scan)))) => Look { mounts, scan, filesystems },
-        (_, other) => {
-            if let Some((_, Err(error))) = other {
-                tracing::warn!("{error}");
-            }
-            Look { mounts, scan: MappedScan { took: limit, ..MappedScan::default() }, ..Look::default() }
+    Look { mounts, scan, failure, looker: looker.ok() }
+}
+
+impl Look {
+    /// The reasons against going on; of a look that failed, why it did.
+    fn against(&self, judged: Vec<String>) -> Vec<String> {
+        match &self.failure {
+            Some(failure) if !judged.is_empty() => vec![failure.clone()],
+            _ => judged,
         }
     }
 }
@@ -95,17 +138,17 @@ impl Engine {
 
     pub(super) fn scanned(&mut self, look: Look) {
         let judgement = judge(&look.scan, &look.mounts, &self.config.mapped, When::Freeze);
-        self.scan_step_ended((!judgement.against.is_empty()).then(|| judgement.against.join("; ")));
+        self.current.mapped = look.against(judgement.against).join("; ");
+        self.scan_step_ended(Some(self.current.mapped.clone()).filter(|against| !against.is_empty()));
         judgement.remarks.into_iter().for_each(|remark| self.remark(remark));
-        self.current.mapped = judgement.against.join("; ");
-        self.current.looked_at = Some((look.mounts, look.filesystems));
+        self.current.looked_at = look.looker.map(|looker| (look.mounts, looker));
         self.input(Input::Scanned { clear: self.current.mapped.is_empty() });
     }
 
     /// Before the release. What was mapped meanwhile can't be saved any more, but it can be told.
     pub(super) fn scan_again(&mut self) {
         let known = self.current.looked_at.take().filter(|_| self.config.mapped.accept != Accept::Everything);
-        let Some((mounts, filesystems)) = known else {
+        let Some((mounts, looker)) = known else {
             self.inputs.push_back(Input::ScannedAgain);
             return;
         };
@@ -113,18 +156,20 @@ impl Engine {
         self.current.scan = self.current.recorder.as_mut().map(|recorder| recorder.step(What::Scan, MAPPED, now));
         let (sender, serial, clock) = (self.sender.clone(), self.serial, self.clock.clone());
         tokio::task::spawn_local(async move {
-            let look = look(&clock, mounts, Some(filesystems), IN_THE_HOLD).await;
+            let look = look(&clock, mounts, Some(looker), IN_THE_HOLD).await;
             let _ = sender.send(Event::ScannedAgain(serial, Box::new(look)));
         });
     }
 
-    pub(super) fn scanned_again(&mut self, look: &Look) {
+    pub(super) fn scanned_again(&mut self, look: Look) {
         let judgement = judge(&look.scan, &look.mounts, &self.config.mapped, When::Thaw);
         self.scan_step_ended(None);
         judgement.remarks.into_iter().for_each(|remark| self.remark(remark));
         for sentence in judgement.against {
             self.went_wrong(Consequence::StoresLost, MAPPED, sentence);
         }
+        // Its thread ends with the record of this cycle, and not in the hold.
+        self.current.looked_at = look.looker.map(|looker| (look.mounts, looker));
         self.input(Input::ScannedAgain);
     }
 
@@ -140,6 +185,7 @@ impl Engine {
         let scripts: Vec<String> = self.roster.each().flat_map(|(_, plugin)| plugin.planned.clone()).collect();
         let Judgement { against, remarks } =
             judge(&look.scan, &look.mounts, &self.config.mapped, When::Check(&scripts));
+        let against = look.against(against);
         if self.outlook.is_none() {
             remarks.into_iter().for_each(|remark| self.remark(remark));
         }

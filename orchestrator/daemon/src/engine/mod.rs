@@ -224,7 +224,7 @@ struct Current {
     /// What is mapped, and keeps the freeze from going on.
     mapped: String,
     /// What the look before the first suspend was at.
-    looked_at: Option<(Vec<hv_vss_platform::mounts::Mount>, hv_vss_platform::mapped::Filesystems)>,
+    looked_at: Option<(Vec<hv_vss_platform::mounts::Mount>, mapped::Looker)>,
     /// Applications whose thaw was begun and has not run to its end, with the reason.
     unthawed: HashMap<HolderId, String>,
 }

@@ -420,7 +420,11 @@ impl Engine {
             return;
         }
         if let Some(state) = &self.state {
-            self.scribe.write(Job::History(state.join(super::HISTORY), self.history.take_unwritten()));
+            self.scribe.write(Job::History(
+                state.join(super::HISTORY),
+                self.history.take_unwritten(),
+                self.history.clone(),
+            ));
         }
         if let Some(path) = &self.config.metrics_file {
             let text = hv_vss_core::metrics::text(&self.status(), &self.tally);

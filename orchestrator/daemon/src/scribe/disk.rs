@@ -61,9 +61,9 @@ impl Disk {
                     });
                 }
             }
-            Job::History(path, records) => {
+            Job::History(path, records, whole) => {
                 self.unwritten.extend(records);
-                let written = in_its_directory(&path, || self.add_to_history(&path));
+                let written = in_its_directory(&path, || self.add_to_history(&path, &whole));
                 if written.is_ok() {
                     self.unwritten.clear();
                 }
@@ -92,7 +92,12 @@ impl Disk {
         self.unforgotten.retain(|path| hv_vss_trust::remove(path).is_err());
     }
 
-    fn add_to_history(&self, path: &Path) -> io::Result<u64> {
+    /// A file that is not there is written whole, or not at all.
+    fn add_to_history(&self, path: &Path, whole: &History) -> io::Result<u64> {
+        if !path.try_exists()? {
+            let text = whole.text()?;
+            return hv_vss_trust::replace(path, text.as_bytes(), 0o600).map(|()| text.len() as u64);
+        }
         let lines: Vec<String> =
             self.unwritten.iter().map(|record| history::line(record)).collect::<io::Result<_>>()?;
         hv_vss_trust::append(path, lines.concat().as_bytes())
@@ -151,13 +156,18 @@ mod tests {
         std::env::temp_dir().join(format!("hv_vss-disk-{name}-{}", std::process::id()))
     }
 
+    fn keeps(disk: &mut Disk, path: &Path, history: &mut History, record: Arc<Record>) {
+        history.add(record.as_ref().clone());
+        disk.perform(Job::History(path.to_owned(), vec![record], history.clone()));
+    }
+
     #[test]
     fn a_history_that_has_grown_long_keeps_the_latest_cycles() {
         let path = place("compact");
-        let mut disk = Disk::default();
+        let (mut disk, mut history) = (Disk::default(), History::default());
         let cycles = 2 * history::KEPT;
         for at in 0..cycles {
-            disk.perform(Job::History(path.clone(), vec![record(&at.to_string(), &"x".repeat(2_000))]));
+            keeps(&mut disk, &path, &mut history, record(&at.to_string(), &"x".repeat(2_000)));
         }
         assert!(fs::metadata(&path).unwrap().len() < 2 * COMPACTED_FROM, "it was never compacted");
         let history = History::parse(&fs::read_to_string(&path).unwrap());
@@ -172,10 +182,10 @@ mod tests {
     fn a_cycle_that_could_not_be_written_is_written_with_the_next() {
         let path = place("refused");
         fs::create_dir(&path).unwrap();
-        let mut disk = Disk::default();
-        disk.perform(Job::History(path.clone(), vec![record("first", "no")]));
+        let (mut disk, mut history) = (Disk::default(), History::default());
+        keeps(&mut disk, &path, &mut history, record("first", "no"));
         fs::remove_dir(&path).unwrap();
-        disk.perform(Job::History(path.clone(), vec![record("second", "no")]));
+        keeps(&mut disk, &path, &mut history, record("second", "no"));
         let history = History::parse(&fs::read_to_string(&path).unwrap());
         assert_eq!(history.records().map(|record| record.cycle.as_str()).collect::<Vec<_>>(), ["first", "second"]);
         fs::remove_file(&path).unwrap();

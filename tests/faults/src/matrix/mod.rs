@@ -147,7 +147,10 @@ mod tests {
     fn every_point_of_the_cycle_has_cells_with_every_driver_and_every_subject_that_is_there_at_all_times() {
         let reached: HashSet<(Point, &str, Subject)> =
             sensible().map(|cell| (cell.moment.point(), driver_name(cell.driver), cell.subject)).collect();
-        for &point in Point::ALL {
+        // A look at mappings and the wait for observers end by themselves within milliseconds: no fault can be
+        // timed to strike in them.
+        let held_still = |point: &&Point| !matches!(point, Point::Scanning | Point::Silencing);
+        for &point in Point::ALL.iter().filter(held_still) {
             for driver in ["ours", "base"] {
                 for &subject in Subject::ALL.iter().filter(|subject| **subject != Subject::Script) {
                     assert!(

@@ -225,7 +225,7 @@ impl Ground {
 
     /// No file of FreeBSD's: it stands for a system call there.
     fn stands_for_a_call(&self, path: &str) -> bool {
-        path.starts_with("/proc/") || self.mount_table.as_os_str() == path
+        path == "/proc" || path.starts_with("/proc/") || self.mount_table.as_os_str() == path
     }
 
     fn is_no_disk_file(&self, call: &Call) -> bool {

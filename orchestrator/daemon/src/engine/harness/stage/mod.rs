@@ -279,7 +279,7 @@ impl Stage {
     fn write(&mut self, job: Job) {
         match job {
             Job::Note { done, .. } => done(),
-            Job::History(_, records) => self.history.extend(records.iter().map(|record| record.as_ref().clone())),
+            Job::History(_, records, _) => self.history.extend(records.iter().map(|record| record.as_ref().clone())),
             Job::Forget(_) | Job::Publish(..) => {}
         }
     }

@@ -134,7 +134,7 @@ fn when_the_orchestrator_dies_everything_is_let_go_as_recovered_and_the_process_
     stage.worker.hang_up();
     assert!(stage.ends_well());
     let calls = stage.calls();
-    assert_eq!(calls[4..], ["thaw recovered /a", "thaw recovered /a/b", "thaw recovered"]);
+    assert_eq!(calls[4..], ["thaw recovered /a/b", "thaw recovered /a", "thaw recovered"]);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use hv_vss_device::{Answer, AnswerError, Application, Device, Message, Operation
 use hv_vss_sim::ground::{Ground, write_mount_table};
 use hv_vss_sim::{Host, Kind, Served, Setup, ic, serve};
 
-const LIMIT: Duration = Duration::from_millis(300);
+/// Long enough for a busy machine to read a request before the driver gives it up.
+const LIMIT: Duration = Duration::from_millis(1_500);
 
 struct Machine {
     // Dropped first to last: the simulator, then the ground.

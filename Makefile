@@ -16,6 +16,7 @@
 #	make deny		licences, duplicates and sources of what it is made of
 #	make install		under PREFIX (packaging/install.mk has more)
 #	make freebsd		cross-build for FreeBSD and check what comes out
+#	make freebsd-package	the package that pkg(8) installs on FreeBSD, from the cross-build
 #	make freebsd-test-kit	a tarball that tests all this on a FreeBSD machine
 
 CARGO?=		cargo
@@ -76,6 +77,9 @@ deny:
 freebsd:
 	scripts/freebsd-build
 
+freebsd-package:
+	scripts/freebsd-package
+
 freebsd-test-kit:
 	scripts/freebsd-test-kit
 
@@ -85,4 +89,4 @@ clean:
 
 include packaging/install.mk
 
-.PHONY: all demo playground test setup bench bench-check fuzz fuzz-smoke sanitize soak lint deny freebsd freebsd-test-kit clean
+.PHONY: all demo playground test setup bench bench-check fuzz fuzz-smoke sanitize soak lint deny freebsd freebsd-package freebsd-test-kit clean

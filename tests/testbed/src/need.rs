@@ -32,6 +32,8 @@ pub enum Need {
     Mandoc,
     /// Reads shell scripts.
     Shellcheck,
+    /// What packs for pkg(8): zstd, GNU tar, readelf and Python.
+    Packer,
     /// Lists system calls.
     Strace,
     /// A whole small system in one program.
@@ -85,7 +87,7 @@ const POSTGRESQL: &[&[&str]] = &[
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Root,
         Self::Fuse,
         Self::Loop,
@@ -98,6 +100,7 @@ impl Need {
         Self::Dash,
         Self::Mandoc,
         Self::Shellcheck,
+        Self::Packer,
         Self::Strace,
         Self::Busybox,
         Self::Python,
@@ -124,6 +127,7 @@ impl Need {
             Self::Dash => "dash",
             Self::Mandoc => "mandoc",
             Self::Shellcheck => "shellcheck",
+            Self::Packer => "packer",
             Self::Strace => "strace",
             Self::Busybox => "busybox",
             Self::Python => "python3",
@@ -157,6 +161,7 @@ impl Need {
             Self::Dash => Kind::Programs(&["dash"]),
             Self::Mandoc => Kind::Programs(&["mandoc"]),
             Self::Shellcheck => Kind::Programs(&["shellcheck"]),
+            Self::Packer => Kind::Programs(&["zstd", "readelf", "python3"]),
             Self::Strace => Kind::Programs(&["strace"]),
             Self::Busybox => Kind::Programs(&["busybox"]),
             Self::Python => Kind::Programs(&["python3"]),
@@ -182,6 +187,7 @@ impl Need {
             Self::Dash => &["dash"],
             Self::Mandoc => &["mandoc"],
             Self::Shellcheck => &["shellcheck"],
+            Self::Packer => &["zstd", "binutils", "python3"],
             Self::Strace => &["strace"],
             Self::Busybox => &["busybox-static"],
             Self::Python => &["python3"],

@@ -126,7 +126,9 @@ fn surveyed(names: &[(u8, &[u8])]) {
             }
             Verdict::Refused(why) | Verdict::Skipped(why) => {
                 assert!(!why.is_empty());
-                assert!(!(is_hook && matches!(how, 2 | 3)), "{found:?} made as {how}");
+                // Another file whose name differs by an ending alone.
+                let alike = why.contains("is there, too");
+                assert!(alike || !(is_hook && matches!(how, 2 | 3)), "{found:?} made as {how}");
             }
         }
         assert!(!found.name.chars().any(char::is_control), "{:?}", found.name);

@@ -242,6 +242,8 @@ our_driver! {
             reporting(stage).hook("10-db", &format!("[ $phase = thaw ] || [ -e {} ]", mended.display())).start();
         guest.host_may_not(Freeze);
         fs::write(&mended, "").expect("a file");
+        // The host is answered before everything is thawed; a rehearsal is refused until then.
+        shows(&guest, &Expected { column: "failed", says: Some("10-db"), trouble: true, key: "failed" });
         assert_eq!(guest.vssctl(&["rehearse", "--hold", "10ms"]).status.code(), Some(0));
         shows(&guest, &Expected { column: "failed", says: Some("10-db"), trouble: true, key: "failed" });
     }

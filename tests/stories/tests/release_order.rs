@@ -33,7 +33,10 @@ both_drivers! {
         guest.worker_gets("ufs.so", Signal::SIGKILL);
         guest.daemon().says(&["plugin ufs was killed from outside (signal 9)"]);
         guest.runs();
-        assert_eq!(guest.thawed_in_order(), ["inner", "outer"]);
+        // vfsfreeze resumes each hold in a thread of its own, and needs no order: a waiting umount does not hang it.
+        if !guest.stage().has_vfsfreeze() {
+            assert_eq!(guest.thawed_in_order(), ["inner", "outer"]);
+        }
         guest.host_may_not(Thaw);
     }
 }

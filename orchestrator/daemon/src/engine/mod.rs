@@ -174,7 +174,7 @@ pub struct Engine {
     rehearsal: Option<RehearsalWish>,
     /// The operator who asked whether a backup would work, and when.
     outlook: Option<(oneshot::Sender<Reply>, Monotonic)>,
-    /// The one who has just asked, until the cycle says whether that is possible now.
+    /// The answer to an operator's check, until the cycle says whether it is possible now.
     asks: Option<oneshot::Sender<Reply>>,
     /// What the survey for an operator has found.
     found: Option<survey::Findings>,

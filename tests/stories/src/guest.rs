@@ -247,8 +247,7 @@ impl Guest {
         let path = disk.on.join("counter");
         std::fs::write(&path, [0; 4096]).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let copy = self.stage.scratch(name);
-        let of = hv_vss_testbed::built("hv-vss-sim-process");
-        std::fs::copy(of, &copy).unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+        self.stage.install(&hv_vss_testbed::built("hv-vss-sim-process"), &copy);
         let mut program = Process::of(&copy, &self.stage.dev());
         program.says(&format!("open {} rw", path.display()), "fd 3");
         program.says("count 3", "ok");

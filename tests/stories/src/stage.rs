@@ -110,7 +110,7 @@ impl Stage {
         self.install(&built("libkvp_report.so"), &optional.join("kvp_report.so"));
     }
 
-    fn install(&self, from: &Path, to: &Path) {
+    pub(crate) fn install(&self, from: &Path, to: &Path) {
         // By a process of its own: what this one has open for writing, another test's fork may have open a moment longer, and exec finds it busy.
         let done = Command::new("install").args(["-o", "0", "-g", "0", "-m", "0755"]).arg(from).arg(to).status();
         assert!(done.is_ok_and(|status| status.success()), "can't install {}", to.display());
